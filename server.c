@@ -1,0 +1,285 @@
+/*
+ * server.c - sends a file over TCP, says that this was all by closing only its own half of the connection, and waits until
+ * the client says that it has the file.
+ *
+ *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
+ *     ./client                     in another: receives it into log.txt
+ *
+ * main at the bottom tells the whole story, one call a step; the functions above it stand in the same order. common.h has
+ * what is not special to this side, client.c is the other side.
+ */
+#include "common.h"
+
+enum {
+    REPLY_MAX = 1025,           /* bytes of a reply that are looked at */
+    DRAIN_BYTES = 64 * 1024,    /* after the acknowledgement: how much more of the client is read and dropped, */
+    DRAIN_MILLISECONDS = 1000,  /* and for how long */
+};
+
+static const char *file;        /* what to send */
+
+/* The descriptors the program holds, -1 when it does not: give_back closes them on every way out. */
+static int listener = -1;       /* the listening socket */
+static int connection = -1;     /* the socket of the connection to the client */
+static int source = -1;         /* the file, open for reading */
+
+/* Closes whatever is open. If that is the connection before its time, the client sees a reset. */
+static void give_back(void)
+{
+    close_once(&source);
+    close_once(&connection);
+    close_once(&listener);
+}
+
+/* Reads the command line into the variables above and in common.h. */
+static void read_options(int argc, char *argv[])
+{
+    int letter;
+
+    synopsis = "usage: server [-a ADDRESS] [-b BYTES] [-p PORT] [-t SECONDS] [FILE]\n";
+    help = "Sends FILE (client.c) to the first client that connects, and waits for its acknowledgement.\n"
+           "\n"
+           "  -a ADDRESS  listen on this address or name, IPv4 or IPv6 (127.0.0.1)\n"
+           "  -b BYTES    ask for this size of both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
+           "  -h          show this help\n"
+           "  -p PORT     listen on this port; 0 lets the kernel choose one, told on standard error (8080)\n"
+           "  -t SECONDS  the longest wait for the client to do anything; 0 waits for ever (30)\n"
+           "\n"
+           "FILE may be a regular file, or a pipe, FIFO or device, which is sent to its end.\n"
+           "Exit status: 0 the client has acknowledged the file, 1 it has not, 2 usage error.\n";
+    while ((letter = getopt(argc, argv, ":a:b:hp:t:")) != -1)
+        shared_option(letter);
+    file = file_operand(argc, argv, "client.c");
+}
+
+/* Refuses a file that cannot be sent before anyone has to wait for it. It is opened only when there is a client. */
+static void check_file(void)
+{
+    struct stat status;
+
+    if (stat(file, &status) != 0 || access(file, R_OK) != 0)
+        die(errno, "cannot send '%s'", file);
+    if (S_ISDIR(status.st_mode))
+        die(EISDIR, "cannot send '%s'", file);
+}
+
+/* Writes the address and the port in NAME to HOST and SERVICE, in numbers. */
+static void print_name(const struct sockaddr_storage *name, socklen_t length, char host[HOST_ROOM],
+                       char service[PORT_ROOM])
+{
+    int problem = getnameinfo((const struct sockaddr *)name, length, host, HOST_ROOM, service, PORT_ROOM,
+                              NI_NUMERICHOST | NI_NUMERICSERV);
+
+    if (problem != 0)
+        die(0, "cannot print an address: %s", gai_strerror(problem));
+}
+
+/* Tells on standard error which port the kernel chose. */
+static void tell_port(void)
+{
+    struct sockaddr_storage name;
+    socklen_t length = sizeof name;
+    char host[HOST_ROOM], service[PORT_ROOM];
+
+    if (getsockname(listener, (struct sockaddr *)&name, &length) != 0)
+        die(errno, "cannot find out the port");
+    print_name(&name, length, host, service);
+    warn(0, "listening on %s port %s", host, service);
+}
+
+/* Opens the listening socket on the first of the addresses that -a and -p stand for that can be had. */
+static void listen_for_clients(void)
+{
+    const int on = 1;
+    struct addrinfo *list = resolve();
+    int error = 0;
+
+    for (struct addrinfo *where = list; where != NULL && listener < 0; where = where->ai_next) {
+        /* SO_REUSEADDR: the connections of an earlier run, which linger in TIME_WAIT, do not keep the port taken. Not
+         * SO_REUSEPORT: with it a second server could take this port too, and some of our clients (socket(7)). */
+        if (open_socket(where, &listener) &&
+            setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+            bind(listener, where->ai_addr, where->ai_addrlen) == 0 &&
+            listen(listener, SOMAXCONN) == 0)
+            break;
+        error = errno;
+        close_once(&listener);
+    }
+    freeaddrinfo(list);
+    if (listener < 0)
+        die(0, "cannot listen on %s port %s: %s%s", address, port, strerror(error),
+            error == EADDRINUSE ? " (-p chooses another port)" : "");
+    if (strtoul(port, NULL, 10) == 0)
+        tell_port();
+}
+
+/* Waits for a client and accepts its connection. */
+static void accept_client(void)
+{
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    char host[HOST_ROOM], service[PORT_ROOM];
+    int64_t until = deadline();
+
+    /* Whatever else accept reports is the trouble of a connection that is already gone (accept(2), Error handling), and
+     * we wait for the next one. */
+    while ((connection = accept(listener, (struct sockaddr *)&peer, &length)) < 0) {
+        if (errno == EBADF || errno == EINVAL || errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            die(errno, "cannot accept a connection");
+        if (!wait_until(listener, POLLIN, until))
+            die(errno, "no client came");
+        length = sizeof peer;
+    }
+    if (!set_nonblocking(connection))
+        die(errno, "cannot set up the connection");
+    print_name(&peer, length, host, service);
+    say("New client：%d , IP %s , Port %s\n", connection, host, service);
+}
+
+/* Opens the file. Returns how many bytes to send: a regular file is sent as long as it is now. Returns -1 if it has to be
+ * sent to its end: a pipe, a device, or one of the files of /proc, which say that they are empty and are not. */
+static off_t open_file(void)
+{
+    struct stat status;
+
+    /* O_NONBLOCK: opening a FIFO does not wait for its writer. send_file does, and sees meanwhile if the client leaves. */
+    source = open(file, O_RDONLY | O_NONBLOCK);
+    if (source < 0 || fstat(source, &status) != 0)
+        die(errno, "cannot open '%s'", file);
+    return S_ISREG(status.st_mode) && status.st_size > 0 ? status.st_size : -1;
+}
+
+/* Waits, for as long as it takes, until the file has something to read or has ended: only a pipe or a device makes us wait.
+ * Ends the program if the connection is reset meanwhile. */
+static void wait_for_file(void)
+{
+    /* For the connection no event is asked for: a reset is always reported (poll(2), POLLERR). */
+    struct pollfd wanted[] = { { .fd = source, .events = POLLIN }, { .fd = connection } };
+
+    while (wanted[0].revents == 0) {
+        if (poll(wanted, 2, -1) < 0 && errno != EINTR)
+            die(errno, "cannot wait for '%s'", file);
+        if ((wanted[1].revents & (POLLERR | POLLHUP)) != 0)
+            die(ECONNRESET, "client %d left before the end of '%s'", connection, file);
+    }
+}
+
+/* Sends LENGTH bytes of the file, or all until its end if LENGTH is -1. write returns when the kernel has the bytes in the
+ * send buffer of the socket, long before the client has them, and waits when that buffer is full. */
+static void send_file(off_t length)
+{
+    static char block[BLOCK_SIZE];
+    off_t left = length;
+
+    while (left != 0) {
+        size_t most = left < 0 || left > (off_t)sizeof block ? sizeof block : (size_t)left;
+        ssize_t count;
+
+        if (length < 0)
+            wait_for_file();
+        count = read(source, block, most);
+        if (count < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (count < 0)
+            die(errno, "cannot read '%s'", file);
+        if (count == 0 && length < 0)
+            return;
+        if (count == 0)
+            die(0, "'%s' has shrunk: %jd of its %jd bytes are missing", file, (intmax_t)left, (intmax_t)length);
+        if (!write_all(connection, block, (size_t)count))
+            die(errno, "client %d did not take all of '%s'", connection, file);
+        if (length >= 0)
+            left -= count;
+    }
+}
+
+/* The half-close. shutdown(SHUT_WR) puts a FIN behind the last byte: the client reads the rest of the file and then
+ * end-of-file, but the connection stands, and what the client says can still be read. close would give up both directions,
+ * and the client's answer would be met with a reset (shutdown(2); RFC 9293, 3.6). */
+static void half_close(void)
+{
+    if (shutdown(connection, SHUT_WR) != 0)
+        die(errno, "client %d left before the end of '%s'", connection, file);
+}
+
+/* Copies LENGTH bytes from REPLY to SHOWN, which has room for four times as much and a NUL, with everything that is not
+ * printable ASCII as \xNN: what comes from the network must not command the terminal. Returns SHOWN. */
+static const char *escape(char *shown, const char *reply, size_t length)
+{
+    char *end = shown;
+
+    *end = '\0';
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)reply[i];
+        end += sprintf(end, byte < ' ' || byte > '~' || byte == '\\' ? "\\x%02x" : "%c", byte);
+    }
+    return shown;
+}
+
+/* Waits for the acknowledgement, -t in all. Any other reply, or none, ends the program. */
+static void read_acknowledgement(void)
+{
+    char reply[REPLY_MAX], shown[4 * REPLY_MAX + 1];
+    size_t length = 0;
+    ssize_t count = 0;
+    int64_t until = deadline();
+
+    while (length < ACKNOWLEDGEMENT_LENGTH) {
+        count = read_some(connection, reply + length, sizeof reply - length, until);
+        if (count <= 0)
+            break;
+        length += (size_t)count;
+    }
+    if (length >= ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, ACKNOWLEDGEMENT_LENGTH) == 0)
+        return;
+    if (length > 0)
+        die(count < 0 ? errno : 0, "client %d did not acknowledge the file, it said '%s'", connection,
+            escape(shown, reply, length));
+    die(count < 0 ? errno : 0, "client %d left without a word about the file", connection);
+}
+
+/* Ends the connection in good order. Everything has been said, so closing may send an ordinary FIN again. But closing while
+ * there is something to read sends a reset even so (RFC 2525, 2.17), hence the rest of what the client sends is read and
+ * dropped first: the client of others may pad its reply, or end it with a newline. Within limits: this is a courtesy. */
+static void close_connection(void)
+{
+    char block[1024];
+    size_t dropped = 0;
+    ssize_t count;
+    int64_t until = milliseconds() + DRAIN_MILLISECONDS;
+
+    if (!reset_on_close(connection, false))
+        warn(errno, "client %d may see a reset", connection);
+    while (dropped < DRAIN_BYTES && (count = read_some(connection, block, sizeof block, until)) > 0)
+        dropped += (size_t)count;
+    close_once(&connection);
+}
+
+int main(int argc, char *argv[])
+{
+    off_t length;
+
+    start("server");
+    if (atexit(give_back) != 0)
+        die(0, "cannot prepare for the end");
+    read_options(argc, argv);
+    check_file();
+
+    listen_for_clients();
+    say("Waiting for connecting\n");
+    accept_client();
+    close_once(&listener); /* nobody else is served: a second client is refused rather than left waiting */
+
+    length = open_file();
+    say("Start to send data '%s' to client %d\n", file, connection);
+    send_file(length);
+    say("Send data done\n");
+    half_close();
+    say("Output stream close\n");
+
+    read_acknowledgement();
+    say("%d：%s\n", connection, acknowledgement);
+    close_connection();
+    say("Server close\n");
+    return EXIT_SUCCESS;
+}
