@@ -25,6 +25,8 @@ $(TOOLS): tests/.flags
 tests/.flags: always
 	@echo '$(COMPILE)' | cmp -s - $@ || echo '$(COMPILE)' >$@
 
+tools: $(TOOLS)
+
 demo: all $(TOOLS)
 	@sh tests/demo.sh
 
@@ -36,4 +38,4 @@ always:
 clean:
 	rm -f server client $(TOOLS) tests/.flags log.txt
 
-.PHONY: all always clean demo test
+.PHONY: all always clean demo test tools

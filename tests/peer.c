@@ -38,6 +38,7 @@
 enum { PIECE = 1025, LIMIT = 100 };
 
 static int connection;
+static bool ended; /* the other side's end-of-file was read */
 
 static _Noreturn void die(const char *what)
 {
@@ -67,6 +68,7 @@ static void receive(long limit_bytes, int fd)
         count = read(connection, block, most);
         if (count < 0)
             die("read");
+        ended = count == 0;
         if (fd >= 0 && write(fd, block, (size_t)count) != count)
             die("write to file");
         if (limit_bytes > 0)
@@ -131,9 +133,10 @@ static void stay(const char *none)
         ;
 }
 
+/* Fails if anything comes within so many MILLISECONDS: data or an end-of-file, or after the end-of-file a reset. */
 static void quiet(const char *milliseconds)
 {
-    struct pollfd wanted = { .fd = connection, .events = POLLIN };
+    struct pollfd wanted = { .fd = connection, .events = ended ? 0 : POLLIN };
 
     if (poll(&wanted, 1, atoi(milliseconds)) != 0) {
         fprintf(stderr, "peer: the other side spoke before its time\n");
@@ -229,7 +232,7 @@ static _Noreturn void hold(int fd, char *command[])
     char port[8];
 
     snprintf(port, sizeof port, "%d", take_port(fd));
-    for (char **word = command; *word != NULL; word++)
+    for (char **word = command + 1; *word != NULL; word++)
         if (strcmp(*word, "PORT") == 0)
             *word = port;
     execvp(command[0], command);

@@ -1,0 +1,545 @@
+#!/bin/sh
+# run.sh - tests the pair: sends files of many kinds and compares what arrives. Run by `make test`.
+#
+#     sh tests/run.sh              every section
+#     sh tests/run.sh wire files   only these
+#
+# QUICK=1 leaves out the file of more than 4 GiB. Prints what failed and what was skipped, a line for each section, and at
+# the end `N passed, N failed`. Ports are the kernel's choice, and everything happens in a directory of its own.
+set -u
+export LC_ALL=C
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+server=$root/server client=$root/client pair=$root/tests/pair peer=$root/tests/peer
+work=$(mktemp -d "${TMPDIR:-/tmp}/half-close.XXXXXX") || exit 1
+trap 'cd / && rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$work" || exit 1
+passed=0 failed=0 skipped=0
+thanks='I have recv the data,Thank you'
+
+# ---- Helpers ------------------------------------------------------------------------------------------------------
+
+# Counts a test named $1 as passed if the command that follows succeeds. Otherwise shows what the last pair said.
+check() {
+    name=$1
+    shift
+    if "$@" >check.out 2>&1; then
+        passed=$((passed + 1))
+        return
+    fi
+    failed=$((failed + 1))
+    echo "FAILED: $section: $name"
+    echo "    $*"
+    sed 's/^/    /' check.out
+    for f in server client; do
+        [ ! -f p/$f.status ] || sed "s/^/    $f: /" p/$f.out p/$f.err
+    done
+}
+
+skip() {
+    skipped=$((skipped + 1))
+    echo "skipped: $section: $1"
+}
+
+# Runs a server and a client; see tests/pair.c. Sets s and c to their statuses.
+run() {
+    rm -rf p && mkdir p
+    "$pair" p "$@" || echo "the pair did not end by itself"
+    s=$(cat p/server.status) c=$(cat p/client.status)
+}
+
+# Runs one program alone. Sets status; its output is in out and err.
+alone() {
+    rm -rf p
+    "$@" >out 2>err
+    status=$?
+}
+
+same() { cmp "$1" "$2"; }
+is() { [ "$1" = "$2" ] || { echo "'$1' instead of '$2'"; false; }; }
+both() { is "server $s, client $c" "server $1, client $2"; }
+
+# $1 is one line, with status $2 of the program alone, and standard error matches the shell pattern $3.
+fails_with() {
+    is "$status" "$1" || return
+    # shellcheck disable=SC2254 # a pattern
+    case $(cat err) in
+        $2) ;;
+        *) echo "it said: $(cat err)"; return 1 ;;
+    esac
+    [ "$1" = 2 ] || is "$(wc -l <err | tr -d ' ')" 1
+}
+
+# The standard error of $1 (server or client) matches the shell pattern $2.
+said() {
+    # shellcheck disable=SC2254 # a pattern
+    case $(cat p/"$1".err) in
+        $2) ;;
+        *) echo "$1 said: $(cat p/"$1".err)"; return 1 ;;
+    esac
+}
+
+# No file is left beside the destination that a client received in the directory $1.
+clean() { is "$(find "$1" -name '.client-*' | wc -l | tr -d ' ')" 0; }
+
+# Makes the file $1 of $2 bytes that look random and are the same in every run.
+make_file() {
+    awk -v n="$2" 'BEGIN { x = 42; for (i = 0; i < n / 8 + 1; i++) { x = (x * 16807) % 2147483647; printf "%08x", x } }' |
+        head -c "$2" >"$1"
+}
+
+# Sends $1 with -b $2 and receives with -b $3.
+crosses() {
+    run "$server" -p 0 -b "$2" "$1" @ "$client" -p PORT -b "$3" got
+    check "$1 with -b $2 and $3" both 0 0
+    check "$1 with -b $2 and $3 is the same" same "$1" got
+    rm -f got
+}
+
+# ---- Sections -----------------------------------------------------------------------------------------------------
+
+# Files of every kind and size arrive as they were.
+files() {
+    awk 'BEGIN { for (i = 0; i < 256; i++) printf "\\%03o", i }' >octal
+    # shellcheck disable=SC2059 # the format is the data
+    printf "$(cat octal)" >bytes
+    check 'all 256 byte values' is "$(wc -c <bytes | tr -d ' ')" 256
+    printf 'a line\nand one without an end' >text
+    make_file random 1100000
+    for b in 1 1025 4096 65536 1M 0; do
+        crosses bytes $b $b
+        crosses text $b $b
+    done
+    for size in 0 1 1024 1025 1026 2303 2304 2305 4607 4608 4609 9217 65535 65536 65537 131072 131073 262144 1048577; do
+        head -c $size random >file-$size
+        for b in 1025 8192 64K 0; do
+            crosses file-$size $b $b
+        done
+        rm file-$size
+    done
+    head -c 200001 random >uneven
+    for sb in 1 1025 2305 65536 4M 0; do
+        for cb in 1 1025 2305 65536 4M 0; do
+            crosses uneven $sb $cb
+        done
+    done
+    make_file block 1048576
+    for _ in 1 2 3 4 5 6 7 8; do cat block block block block block block block block; done >large
+    for b in '1025 1025' '1025 0' '0 1025' '64K 1M' '1M 64K' '0 0'; do
+        # shellcheck disable=SC2086 # two words
+        crosses large $b
+    done
+    rm -f large block
+}
+
+# More than 4 GiB, most of it a hole, and no disk needed to receive it.
+huge() {
+    if [ -n "${QUICK-}" ]; then
+        skip 'a file of more than 4 GiB (QUICK is set)'
+        return
+    fi
+    dd if=/dev/null of=huge bs=1048576 seek=4097 2>/dev/null
+    echo 'the end' >>huge
+    if [ "$(du -k huge | cut -f1)" -gt 1024 ]; then
+        skip 'a file of more than 4 GiB (no sparse files here)'
+        rm -f huge
+        return
+    fi
+    # shellcheck disable=SC2016 # for the inner shell
+    run "$server" -b 0 -p 0 huge @ sh -c '"$0" -b 0 -p "$1" - | cmp - huge' "$client" PORT
+    check 'a file of more than 4 GiB' both 0 0
+    rm -f huge
+}
+
+# The transcripts are what they promise to be, and standard error stays silent.
+transcripts() {
+    sizes=$("$peer" sizes 1025)
+    run "$server" -p 0 text @ "$client" -p PORT
+    check 'both succeed' both 0 0
+    cat >expected.server <<END
+Buffer length both set to 1025
+Send buffer length ：${sizes% *}
+Recv buffer length ：${sizes#* }
+Waiting for connecting
+New client：4 , IP 127.0.0.1 , Port N
+Start to send data 'text' to client 4
+Send data done
+Output stream close
+4：$thanks
+Server close
+END
+    cat >expected.client <<END
+Buffer length both set to 1025
+Send buffer length ：${sizes% *}
+Recv buffer length ：${sizes#* }
+Trying to connect server
+Connected to server
+Recving data
+Recv done, data in log.txt
+Send to server: $thanks
+Client close
+END
+    for side in server client; do
+        sed -n 's/^Send buffer length ：[0-9][0-9]*$/number/; s/^Recv buffer length ：[0-9][0-9]*$/number/; 1,2p' \
+            p/$side.out >first
+        check "$side: the first report" is "$(cat first)" 'number
+number'
+        sed '1,2d; s/Port [0-9]*$/Port N/' p/$side.out >rest
+        check "$side: the rest" diff expected.$side rest
+    done
+    check 'the server names its port on standard error and nothing else' is "$(sed 's/[0-9]*$/N/' p/server.err)" \
+        'server: listening on 127.0.0.1 port N'
+    check 'the client has nothing to say there' is "$(cat p/client.err)" ''
+    if [ -r /proc/sys/net/ipv4/tcp_wmem ]; then
+        check 'the defaults are those of the kernel' is "$(sed -n '1,2s/.*：//p' p/server.out | tr '\n' ' ')" \
+            "$(cut -f2 /proc/sys/net/ipv4/tcp_wmem) $(cut -f2 /proc/sys/net/ipv4/tcp_rmem) "
+    else
+        skip 'the defaults of the kernel (no /proc/sys)'
+    fi
+    run "$server" -b 0 -p 0 text @ "$client" -b 0 -p PORT
+    check '-b 0: the third line' is "$(sed -n 3p p/server.out)$(sed -n 3p p/client.out)" \
+        'Buffer length left to the kernelBuffer length left to the kernel'
+    run "$server" -p 0 text @ "$client" -p PORT -
+    check '-: the file alone on standard output' same text p/client.out
+    check '-: the transcript on standard error' is "$(tail -n 1 p/client.err)" 'Client close'
+    check '-: and all of it' is "$(wc -l <p/client.err | tr -d ' ')" 11
+}
+
+# The second report is what the kernel made of the size asked for.
+buffers() {
+    for b in 1 1025 1152 1153 2304 2305 4608 8192 64K 1M 100M 2147483647; do
+        bytes=$(($(echo $b | sed 's/K/*1024/; s/M/*1048576/')))
+        alone "$peer" hold "$client" -b $b -p PORT
+        got=$(sed -n '4,5s/.*：//p' out | tr '\n' ' ')
+        check "-b $b is what getsockopt says" is "$got" "$("$peer" sizes $bytes) "
+        [ $b != 1 ] || floors=$got
+        if [ -r /proc/sys/net/core/wmem_max ]; then
+            expected=
+            for side in 'w 1' 'r 2'; do
+                cap=$(cat /proc/sys/net/core/"${side% *}"mem_max)
+                floor=$(echo "$floors" | cut -d ' ' -f "${side#* }")
+                size=$((bytes < cap ? 2 * bytes : 2 * cap))
+                expected="$expected$((size < floor ? floor : size)) "
+            done
+            check "-b $b follows the rule: capped, doubled, no less than the floor" is "$got" "$expected"
+        fi
+    done
+    [ -r /proc/sys/net/core/wmem_max ] || skip 'the rule for the sizes of buffers (not Linux)'
+}
+
+# The options, one by one.
+options() {
+    run "$server" -p 0 -a localhost text @ "$client" -p PORT -a localhost got
+    check '-a with a name' both 0 0
+    check '-a with a name: the file' same text got
+    check '-a with a name: one report' is "$(grep -c 'both set' p/client.out)" 1
+    run "$server" -p 0 -a ::1 text @ "$client" -p PORT -a ::1 got6
+    case $(cat p/server.err) in
+        *'cannot listen'*) skip 'IPv6 (not on this machine)' ;;
+        *)
+            check '-a ::1' both 0 0
+            check '-a ::1: the file' same text got6
+            check '-a ::1: the address is shown' grep -q 'IP ::1 , Port' p/server.out
+            if grep -q '^::1.*[[:space:]]localhost' /etc/hosts && grep -q '^127.*[[:space:]]localhost' /etc/hosts; then
+                for a in ::1 127.0.0.1; do
+                    run "$server" -p 0 -a $a text @ "$client" -p PORT -a localhost got
+                    check "a name with two addresses, of which only $a answers" both 0 0
+                done
+            else
+                skip 'a name with two addresses (localhost has one here)'
+            fi
+            ;;
+    esac
+    for program in "$server" "$client"; do
+        alone "$program" -h
+        check "$program -h" is "$status, $(wc -l <err | tr -d ' ')" '0, 0'
+        for option in a b h p t; do
+            check "$program -h tells of -$option" grep -q "^  -$option" out
+        done
+    done
+    printf 'odd name\n' >-p
+    run "$server" -p 0 -- -p @ "$client" -p PORT -- -t
+    check '-- ends the options' both 0 0
+    check '-- ends the options: the file' same ./-p ./-t
+    began=$(date +%s)
+    run "$server" -p 0 text @ "$client" -d 2 -p PORT got
+    check '-d: the server waits' both 0 0
+    check '-d: for so long' [ $(($(date +%s) - began)) -ge 1 ]
+    run "$server" -p 0 -t 1 text @ "$client" -d 3 -p PORT got
+    check '-d longer than the server has patience' both 1 0
+    check '-d longer: the server says why' said server '*client 4 left without a word*timed out (-t 1)'
+    check '-d longer: the client warns or not, but the file is there' same text got
+    alone "$server" -p 0 -t 1 text
+    case $(cat err) in
+        *'no client came: '*'(-t 1)') check '-t: nobody connects' is "$status" 1 ;;
+        *) check '-t: nobody connects' false ;;
+    esac
+    run "$server" -p 0 -t 0 text @ "$client" -t 0 -p PORT got
+    check '-t 0' both 0 0
+}
+
+# Bad input gets one clear line and does no harm.
+bad_input() {
+    echo precious >log.txt
+    alone "$server" -p 0 no-such-file
+    check 'no such file' fails_with 1 "server: cannot send 'no-such-file': No such file or directory"
+    alone "$server" -p 0 .
+    check 'a directory to send' fails_with 1 "server: cannot send '.': Is a directory"
+    alone "$server" -p 0 ''
+    check 'an empty name' fails_with 1 "server: cannot send '': No such file or directory"
+    # shellcheck disable=SC2016 # for the inner shell
+    run "$server" -p 0 text @ sh -c '"$0" -p "$2" text; echo $? >second; exec "$1" -p "$2" got' "$server" "$client" PORT
+    check 'a port that is taken: the first goes on' both 0 0
+    check 'a port that is taken' said client 'server: cannot listen on 127.0.0.1 port [0-9]*: Address already in use *'
+    check 'a port that is taken: status' is "$(cat second)" 1
+    alone "$peer" hold "$client" -p PORT
+    check 'no server' fails_with 1 'client: cannot connect to 127.0.0.1 port [0-9]*: Connection refused (start ./server first)'
+    # A label of 64 characters is no name: this is refused without a question to anyone.
+    long=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+    alone "$client" -a $long -p 1
+    check 'a name that does not resolve' fails_with 1 "client: cannot look up '$long': *"
+    alone "$server" -a $long -p 0 text
+    check 'the same for the server' fails_with 1 "server: cannot look up '$long': *"
+    alone "$client" no/such/place
+    check 'no such directory' fails_with 1 "client: cannot write 'no/such/place': * No such file or directory"
+    alone "$client" text/file
+    check 'a file as a directory' fails_with 1 "client: cannot write 'text/file': Not a directory"
+    alone "$client" .
+    check 'a directory to receive into' fails_with 1 "client: cannot write '.': Is a directory"
+    ln -s loop loop
+    alone "$client" loop
+    check 'a symbolic link that goes round' fails_with 1 "client: cannot write 'loop': Too many *"
+    alone "$client" $long$long$long$long
+    check 'a name that is too long' fails_with 1 "client: cannot write '$long*': File name too long"
+    if [ "$(id -u)" = 0 ]; then
+        skip 'what is not permitted (root may do everything)'
+    else
+        mkdir -p closed && chmod 555 closed
+        echo secret >secret && chmod 0 secret
+        echo kept >kept && chmod 444 kept
+        alone "$server" -p 0 secret
+        check 'a file that may not be read' fails_with 1 "server: cannot send 'secret': Permission denied"
+        alone "$client" closed/file
+        check 'a directory that may not be written' fails_with 1 "client: cannot write 'closed/file': *Permission denied"
+        alone "$client" kept
+        check 'a file that may not be written' fails_with 1 "client: cannot write 'kept': Permission denied"
+        chmod 755 closed
+    fi
+    for wrong in '-p 70000' '-p 8o8o' '-p -1' '-p +1' '-p 0x50' '-b -1' '-b 3G' '-b 2G' '-b K' '-b 1KK' '-b 4096M' \
+        '-b 2147483648' '-b 99999999999999999999' '-t 1.5' '-t 99999999' '-t 1K'; do
+        for program in server client; do
+            # shellcheck disable=SC2086 # an option and its value
+            alone "$root/$program" $wrong
+            check "$program $wrong" fails_with 2 "$program: ${wrong% *}: '${wrong#* }' is not a number*usage: $program *"
+        done
+    done
+    for program in server client; do
+        for option in a b p t; do
+            alone "$root/$program" -$option
+            check "$program -$option without its value" fails_with 2 "$program: option -$option needs a value*usage: *"
+        done
+        for option in b p t; do
+            alone "$root/$program" -$option ''
+            check "$program -$option ''" fails_with 2 "$program: -$option: '' is not a number*usage: *"
+            alone "$root/$program" -$option ' 1'
+            check "$program -$option ' 1'" fails_with 2 "$program: -$option: ' 1' is not a number*usage: *"
+        done
+        alone "$root/$program" one two
+        check "$program with two files" fails_with 2 "$program: *'two'*usage: $program *"
+        alone "$root/$program" -x
+        check "$program -x" fails_with 2 "$program: there is no option -x*usage: $program *"
+    done
+    alone "$client" -d x
+    check 'client -d x' fails_with 2 "client: -d: 'x' is not a number*usage: client *"
+    alone "$server" -d 1
+    check 'server -d' fails_with 2 'server: there is no option -d*usage: server *'
+    check 'nothing was harmed' is "$(cat log.txt)" precious
+    check 'nothing was left' clean .
+    rm -f log.txt
+}
+
+# What can be sent.
+sources() {
+    make_file random 300000
+    # shellcheck disable=SC2002 # a pipe is what this is about
+    cat random | run "$server" -p 0 /dev/stdin @ "$client" -p PORT got
+    # The function ran in the pipe's subshell: its s and c are in the files.
+    s=$(cat p/server.status) c=$(cat p/client.status)
+    check 'a pipe' both 0 0
+    check 'a pipe: the file' same random got
+    mkfifo fifo
+    cat random >fifo &
+    run "$server" -p 0 fifo @ "$client" -p PORT got
+    wait $!
+    check 'a FIFO' both 0 0
+    check 'a FIFO: the file' same random got
+    run "$server" -p 0 fifo @ "$client" -p PORT got &
+    launched=$!
+    until grep -q '^Start to send' p/server.out 2>/dev/null; do :; done
+    cat random >fifo
+    wait $launched
+    s=$(cat p/server.status) c=$(cat p/client.status)
+    check 'a FIFO whose writer comes late' both 0 0
+    check 'a FIFO whose writer comes late: the file' same random got
+    run "$server" -p 0 fifo @ "$peer" connect PORT reset
+    check 'a FIFO without a writer, and the client leaves' both 1 0
+    check 'a FIFO without a writer: the message' said server "*client 4 left before the end of 'fifo'*"
+    : | run "$server" -p 0 /dev/stdin @ "$client" -p PORT got
+    s=$(cat p/server.status) c=$(cat p/client.status)
+    check 'an empty pipe' both 0 0
+    check 'an empty pipe: the file' same /dev/null got
+    run "$server" -p 0 /dev/null @ "$client" -p PORT got
+    check '/dev/null' both 0 0
+    if [ -r /proc/version ]; then
+        run "$server" -p 0 /proc/version @ "$client" -p PORT got
+        check 'a file of /proc, of length 0 and not empty' same /proc/version got
+    else
+        skip 'a file of /proc'
+    fi
+    ln -s random link
+    run "$server" -p 0 link @ "$client" -p PORT got
+    check 'a symbolic link' same random got
+    # The peer's window is full long before the end: the server is still at it when the file changes.
+    make_file grows 9000000
+    cp grows shrinks
+    cp grows before
+    echo old >got
+    run "$server" -p 0 grows @ "$peer" connect PORT get 1 sh 'echo more >>grows' into got put "$thanks"
+    check 'a file that grows' both 0 0
+    tail -c +2 before >rest
+    check 'a file that grows: sent as long as it was' same rest got
+    run "$server" -p 0 shrinks @ "$peer" connect PORT get 1 sh ': >shrinks' into got
+    check 'a file that shrinks: the client sees a reset' both 1 1
+    check 'a file that shrinks: the message' said server "*'shrinks' has shrunk: *"
+    cp before shrinks
+    run "$server" -p 0 replaced @ "$client" -p PORT got
+    check 'a file that is gone' is "$s" 1
+    rm -f grows shrinks before
+}
+
+# Where it can be put.
+destinations() {
+    make_file random 100000
+    mkdir -p there
+    echo old >there/target
+    ln -sf there/target link
+    ln -sf link chain
+    run "$server" -p 0 random @ "$client" -p PORT chain
+    check 'a symbolic link to a symbolic link' both 0 0
+    check 'a symbolic link: its target' same random there/target
+    check 'a symbolic link: it still is one' test -L chain -a -L link
+    ln -sf there/new dangling
+    run "$server" -p 0 random @ "$client" -p PORT dangling
+    check 'a symbolic link to nothing yet' same random there/new
+    check 'a symbolic link to nothing yet: it still is one' test -L dangling
+    run "$server" -p 0 random @ "$client" -p PORT "$work/there/absolute"
+    check 'an absolute name' same random there/absolute
+    (umask 027 && run "$server" -p 0 random @ "$client" -p PORT there/fresh)
+    check 'a new file has the permissions that umask leaves' is "$(find there/fresh -perm 640)" there/fresh
+    echo old >there/modes && chmod 604 there/modes
+    run "$server" -p 0 random @ "$client" -p PORT there/modes
+    check 'a replaced file keeps its permissions' is "$(find there/modes -perm 604)" there/modes
+    run "$server" -p 0 random @ "$client" -p PORT /dev/null
+    check '/dev/null' both 0 0
+    check '/dev/null is still a device' test -c /dev/null
+    mkfifo pipe
+    cat pipe >got &
+    run "$server" -p 0 random @ "$client" -p PORT pipe
+    wait $!
+    check 'a FIFO' both 0 0
+    check 'a FIFO: the data' same random got
+    check 'a FIFO is still one' test -p pipe
+    # shellcheck disable=SC2016 # for the inner shell
+    run "$server" -p 0 random @ sh -c '"$0" -p "$1" /dev/stderr 2>&1 >/dev/null | cat >got' "$client" PORT
+    check '/dev/stderr, a pipe' same random got
+    # shellcheck disable=SC2016
+    run "$server" -p 0 random @ sh -c '"$0" -p "$1" - | cat >got' "$client" PORT
+    check '- into a pipe' same random got
+    check 'nothing is left' clean .
+}
+
+# The bytes on the wire, and their order, with other ends than ours.
+wire() {
+    make_file random 50000
+    echo old >got
+    run "$server" -p 0 random @ "$peer" connect PORT into got put "$thanks" pad 995 close
+    check 'a client that pads its reply to 1025 bytes' both 0 0
+    check 'a client that pads its reply: the file' same random got
+    run "$peer" listen send random fin get 1025 close @ "$client" -p PORT got
+    check 'a server that sends pieces of 1025 bytes' both 0 0
+    check 'a server that sends pieces of 1025 bytes: the file' same random got
+    run "$peer" listen send random fin into reply @ "$client" -p PORT got
+    printf %s "$thanks" >expected
+    check 'our reply is 30 bytes and an end-of-file' both 0 0
+    check 'our reply is these 30 bytes' same expected reply
+    run "$peer" listen send random quiet 200 fin get 30 @ "$client" -p PORT got
+    check 'the client replies only after the end-of-file' both 0 0
+    # Half a second of silence: a server that does not wait would be gone, and the reply would be met with a reset.
+    run "$server" -p 0 random @ "$peer" connect PORT into got quiet 500 put "$thanks" close
+    check 'the server closes only after the reply' is "$s" 0
+    check 'the server says what it was told' grep -q "^4：$thanks\$" p/server.out
+    run "$server" -p 0 random @ "$peer" connect PORT into got pieces "$thanks" close
+    check 'a reply in 30 pieces' both 0 0
+    case $(nc -h 2>&1) in
+        *-N*) ;;
+        *)
+            skip 'nc (not installed, or without -N)'
+            return
+            ;;
+    esac
+    # shellcheck disable=SC2016 # for the inner shell
+    run "$server" -p 0 random @ sh -c 'echo "$1" | nc 127.0.0.1 "$0" >got' PORT "$thanks"
+    check 'nc as the client' is "$s" 0
+    check 'nc as the client: the file' same random got
+    # nc does not let the kernel choose: it is given a port that was free a moment ago, and another if it no longer is.
+    for _ in 1 2 3 4 5; do
+        # shellcheck disable=SC2016 # for the inner shell
+        port=$("$peer" hold sh -c 'echo "$0"' PORT)
+        nc -N -l 127.0.0.1 "$port" <random >reply 2>nc.err &
+        nc=$!
+        until alone "$client" -t 5 -p "$port" got && [ "$status" = 0 ]; do
+            kill -0 $nc 2>/dev/null || break # it is not there yet, or it never will be
+        done
+        wait $nc && break
+    done
+    check 'nc as the server' is "$status" 0
+    check 'nc as the server: the file' same random got
+    check 'nc as the server: the reply' same expected reply
+}
+
+# ---- The run ------------------------------------------------------------------------------------------------------
+
+printf 'a line\nand one without an end' >text
+if [ $# -gt 0 ]; then
+    for section in "$@"; do
+        before=$((passed + failed))
+        $section
+        echo "$section: $((passed + failed - before)) checks"
+    done
+else # everything, in two halves at once
+    cd "$root" || exit 1
+    sh tests/run.sh files huge >"$work/half" 2>&1 &
+    half=$!
+    trap 'kill $half; exit 1' HUP INT TERM
+    sh tests/run.sh transcripts buffers options bad_input sources destinations wire >"$work/other" 2>&1
+    wait $half
+    for log in "$work/other" "$work/half"; do
+        sed '$d' "$log"
+        # The last line of a half: N passed, N failed, N skipped.
+        # shellcheck disable=SC2046 # words
+        set -- $(tail -n 1 "$log" | tr -d ,)
+        if [ "${2-} ${4-}" = 'passed failed' ]; then
+            passed=$((passed + $1)) failed=$((failed + $3)) skipped=$((skipped + ${5:-0}))
+        else
+            tail -n 1 "$log"
+            failed=$((failed + 1))
+        fi
+    done
+fi
+if [ $skipped -gt 0 ]; then
+    echo "$passed passed, $failed failed, $skipped skipped"
+else
+    echo "$passed passed, $failed failed"
+fi
+[ $failed = 0 ]
