@@ -33,7 +33,7 @@ check() {
     echo "    $*"
     sed 's/^/    /' check.out
     for f in server client; do
-        [ ! -f p/$f.status ] || sed "s/^/    $f: /" p/$f.out p/$f.err
+        [ ! -f p/$f.out ] || sed "s/^/    $f: /" p/$f.out p/$f.err
     done
 }
 
@@ -508,6 +508,134 @@ wire() {
     check 'nc as the server: the reply' same expected reply
 }
 
+# The client ended with status 1, said what $1 matches, and left what was there before.
+kept() { is "$c" 1 && said client "$1" && is "$(cat got)" old && clean .; }
+
+# Nothing in the file $1 could command a terminal: the only bytes that are not ASCII are those of the colon.
+printable() {
+    if sed 's/：/:/g' "$1" | grep -q '[^ -~]'; then
+        echo "$1 has bytes that are not printable"
+        return 1
+    fi
+}
+
+# Peers that are broken or mean us harm: each run ends in time, with the right status and a clear message.
+hostile() {
+    make_file random 9000000 # more than all buffers hold, so that the server has to wait for whoever does not read
+    head -c 5000 random >small
+    run "$server" -t 1 -p 0 small @ "$peer" connect PORT eof stay
+    check 'a client that says nothing' is "$s" 1
+    check 'a client that says nothing: the message' said server '*client 4 left without a word*(-t 1)'
+    run "$server" -t 1 -p 0 random @ "$peer" connect PORT stay
+    check 'a client that reads nothing' is "$s" 1
+    check 'a client that reads nothing: the message' said server "*client 4 did not take all of 'random'*(-t 1)"
+    run "$server" -t 5 -p 0 random @ "$peer" connect PORT get 1 reset
+    check 'a client that reads one byte and resets' is "$s" 1
+    check 'a client that resets: the message' said server "*client 4 did not take all of 'random'*"
+    run "$server" -t 5 -p 0 small @ "$peer" connect PORT fin into got
+    check 'a client that half-closes at once' is "$s" 1
+    check 'a client that half-closes at once: the message' said server '*client 4 left without a word about the file'
+    check 'a client that half-closes at once still gets the file, and a reset at the end or not' cmp -n 4000 small got
+    run "$server" -t 5 -p 0 random @ "$peer" connect PORT put "$thanks" into got
+    check 'a client that replies first and reads then' both 0 0
+    check 'a client that replies first and reads then: the file' same random got
+    run "$server" -t 1 -p 0 random @ "$peer" connect PORT put "$thanks" stay
+    check 'a client that replies and never reads' is "$s" 1
+    run "$server" -t 5 -p 0 small @ "$peer" connect PORT eof put 'I have recv the data, thank you' close
+    check 'the wrong text' is "$s" 1
+    check 'the wrong text is shown' said server "*it said 'I have recv the data, thank you'"
+    run "$server" -t 5 -p 0 small @ "$peer" connect PORT eof put 'I have recv' close
+    check 'half of the right text' is "$s" 1
+    check 'half of the right text is shown' said server "*it said 'I have recv'"
+    run "$server" -t 5 -p 0 small @ "$peer" connect PORT eof put "$thanks" flood 104857600 close
+    check 'the right text and 100 MiB more' is "$s" 0
+    run "$server" -t 5 -p 0 small @ "$peer" connect PORT eof flood 104857600
+    check '100 MiB of the wrong text' is "$s" 1
+    check '100 MiB of the wrong text: what is shown is bounded' test "$(wc -c <p/server.err)" -lt 1300
+    run "$server" -t 5 -p 0 small @ "$peer" connect PORT flood 104857600 stay
+    check 'a client that speaks and does not listen' is "$s" 1
+    run "$server" -t 5 -p 0 small @ "$peer" connect PORT eof \
+        put '\x1b[2J\x1b]0;title\x07 \x00\x00\x01\x7f\x80\xff\x9b31m \\ and more than thirty bytes' close
+    check 'control sequences, NUL, bytes over 127' is "$s" 1
+    check 'they are shown escaped' said server '*it said '\''\\x1b\[2J\\x1b\]0;title\\x07 \\x00\\x00\\x01\\x7f\\x80\\xff\\x9b31m \\x5c*'
+    check 'nothing of it reaches the terminal' printable p/server.err
+    check 'nor in the transcript' printable p/server.out
+
+    for b in 1025 0; do
+        echo old >got
+        run "$peer" listen send random reset @ "$client" -b $b -t 5 -p PORT got
+        check "-b $b: a server that resets" kept 'client: the server did not finish, '\''got'\'' is left as it was: Connection reset*'
+        run "$peer" listen send small stay @ "$client" -b $b -t 1 -p PORT got
+        check "-b $b: a server that stalls half-way" kept 'client: the server did not finish, *timed out (-t 1)'
+    done
+    run "$peer" listen stay @ "$client" -t 1 -p PORT got
+    check 'a server that sends nothing' kept 'client: the server did not finish, *timed out (-t 1)'
+    run "$peer" listen reset @ "$client" -t 5 -p PORT got
+    check 'a server that resets at once' kept 'client: *: Connection reset by peer'
+    run "$peer" listen close @ "$client" -t 5 -p PORT got
+    check 'a server that closes at once has sent an empty file: nothing on the wire tells otherwise' is "$c" 0
+    check 'the empty file is there' same /dev/null got
+    rm -f random small
+}
+
+# Full disks and closed doors. Whatever fails, no acknowledgement is sent for a file that is not in place.
+doors() {
+    make_file random 300000
+    echo old >got
+    # shellcheck disable=SC2016 # for the inner shell
+    run "$server" -t 5 -p 0 random @ sh -c 'ulimit -f 100; exec "$0" -p "$1" got' "$client" PORT
+    check 'no space left' kept "client: cannot write 'got': File too large"
+    check 'no space left: the server knows' is "$s" 1
+    if [ -c /dev/full ]; then
+        run "$server" -t 5 -p 0 random @ "$client" -p PORT /dev/full
+        check 'a device that is full' both 1 1
+        check 'a device that is full: the message' said client "client: cannot write '/dev/full': No space left on device"
+        # shellcheck disable=SC2016
+        run "$server" -t 5 -p 0 random @ sh -c 'exec "$0" -p "$1" - >/dev/full' "$client" PORT
+        check '- into what is full' both 1 1
+        # shellcheck disable=SC2016
+        run sh -c 'exec "$0" -p 0 random >/dev/full' "$server" @ sh -c 'exec "$0" -p "$1" got >/dev/full' "$client" PORT
+        check 'no space for the transcripts' both 0 0
+        check 'no space for the transcripts: the file is there' same random got
+        for side in server client; do
+            check "no space for the transcripts: the $side says so once" is \
+                "$(grep -c 'cannot write the transcript, going on without: No space left' p/$side.err)" 1
+        done
+        echo old >got
+    else
+        skip '/dev/full (not on this system)'
+    fi
+    mkdir -p goes
+    run "$peer" listen send random sh 'rm -r goes' fin get 30 @ "$client" -t 5 -p PORT goes/got
+    check 'the directory is gone before the end' is "$c" 1
+    check 'the directory is gone: the message' said client "client: cannot rename 'goes/.client-*' to 'goes/got': No such file*"
+    check 'the directory is gone: no acknowledgement' is "$s" 1
+    for closed in '>&-' '<&-' '2>&-' '<&- >&-' '<&- >&- 2>&-'; do
+        run "$server" -p 0 random @ sh -c "exec '$client' -p \$0 got $closed" PORT
+        check "the client with $closed" both 0 0
+        check "the client with $closed: the file" same random got
+        run sh -c "exec '$server' -p 0 random ${closed%2>&-}" @ "$client" -p PORT got
+        check "the server with ${closed%2>&-}" both 0 0
+        check "the server with ${closed%2>&-}: the file" same random got
+    done
+    # shellcheck disable=SC2016
+    run "$server" -t 5 -p 0 random @ sh -c 'exec "$0" -p "$1" - >&-' "$client" PORT
+    check '- when standard output is closed' both 1 1
+    for n in 4 5 6 7 8; do # with 3 not even the C library would be found
+        echo old >got
+        run "$server" -t 1 -p 0 random @ sh -c "ulimit -n $n; exec '$client' -p \$0 got" PORT
+        [ "$c" = 0 ] || check "the client with $n descriptors" kept 'client: *: Too many open files'
+        check "the client with $n descriptors: both agree" is "$s" "$c"
+        run sh -c "ulimit -n $n; exec '$server' -t 1 -p 0 random" @ "$client" -p PORT got
+        case $s,$c in
+            0,0) ;;
+            1,none | 1,1) check "the server with $n descriptors" said server '*server: *: Too many open files' ;;
+            *) check "the server with $n descriptors: both agree" is "$s" "$c" ;;
+        esac
+    done
+    check 'with 8 descriptors all goes well' both 0 0
+}
+
 # ---- The run ------------------------------------------------------------------------------------------------------
 
 printf 'a line\nand one without an end' >text
@@ -522,7 +650,7 @@ else # everything, in two halves at once
     sh tests/run.sh files huge >"$work/half" 2>&1 &
     half=$!
     trap 'kill $half; exit 1' HUP INT TERM
-    sh tests/run.sh transcripts buffers options bad_input sources destinations wire >"$work/other" 2>&1
+    sh tests/run.sh transcripts buffers options bad_input sources destinations wire hostile doors >"$work/other" 2>&1
     wait $half
     for log in "$work/other" "$work/half"; do
         sed '$d' "$log"
