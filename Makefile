@@ -1,19 +1,21 @@
 # make            build server and client; make PORTABLE=1 does it without what only Linux has
-# make demo       play the pair in one terminal
+# make demo       play the pair in one terminal and draw what happened; SHOW=transcripts shows what both print
 # make test       build and run every test
+# make torture    the long form of the tests that break things; SEED=N repeats its random part
 # make clean      leave nothing but the sources
 #
-# CC, CFLAGS, CPPFLAGS, LDFLAGS are yours to set, here or in the environment. Works with GNU make and bmake.
+# CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS are yours to set, here or in the environment. Works with GNU make and bmake.
 
 CC ?= cc
 CFLAGS ?= -O2 -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
-COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(CFLAGS) $(LDFLAGS)
+COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(CFLAGS)
 
-TOOLS = tests/pair tests/peer
+TOOLS = tests/claims tests/kill tests/pair tests/peer tests/torture
+FAULTY = tests/server-faults tests/client-faults
 
 .SUFFIXES: .c
 .c:
-	$(COMPILE) -o $@ $<
+	$(COMPILE) $(LDFLAGS) -o $@ $< $(LDLIBS)
 
 all: server client
 
@@ -23,19 +25,32 @@ $(TOOLS): tests/.flags
 
 # Remembers how things were compiled, so that other flags compile them anew.
 tests/.flags: always
-	@echo '$(COMPILE)' | cmp -s - $@ || echo '$(COMPILE)' >$@
+	@echo '$(COMPILE) $(LDFLAGS) $(LDLIBS)' >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-tools: $(TOOLS)
+tools: $(TOOLS) $(FAULTY)
 
-demo: all $(TOOLS)
-	@sh tests/demo.sh
+# Both programs with calls that can be made to fail.
+$(FAULTY): server.c client.c common.h tests/faults.h tests/.flags
 
-test: all $(TOOLS)
+tests/server-faults:
+	$(COMPILE) -include tests/faults.h $(LDFLAGS) -o $@ server.c $(LDLIBS)
+
+tests/client-faults:
+	$(COMPILE) -include tests/faults.h $(LDFLAGS) -o $@ client.c $(LDLIBS)
+
+demo: all tools
+	@sh tests/demo.sh $(SHOW)
+
+test: all tools
 	@sh tests/run.sh
 
 always:
 
-clean:
-	rm -f server client $(TOOLS) tests/.flags log.txt
+# The long form: hundreds of kills, every failure of every call. SEED=N repeats the random part.
+torture: all tools
+	@RUNS=600 LONG=1 sh tests/run.sh kills torture
 
-.PHONY: all always clean demo test tools
+clean:
+	rm -f server client $(TOOLS) $(FAULTY) tests/.flags log.txt
+
+.PHONY: all always clean demo test tools torture

@@ -7,12 +7,15 @@
  * main at the bottom tells the whole story, one call a step; the functions above it stand in the same order. Read server.c
  * first; common.h has what both share.
  *
- * A destination is whole or untouched. A file is received into a temporary one beside it, which is flushed to disk and
- * renamed over the destination, and only when that is done the server hears the acknowledgement.
+ * A regular file is whole or untouched: it is received into a temporary one beside it, which is flushed to disk and
+ * renamed over the destination. Only when that is done does the server hear the acknowledgement.
  */
 #include "common.h"
 
-enum { LINKS_MAX = 40 };            /* symbolic links to follow before it must be a loop; what Linux takes */
+enum {
+    LINKS_MAX = 40,                 /* symbolic links to follow before it must be a loop; what Linux takes */
+    CHANNEL_SIZE = 1024 * 1024,     /* bytes that the pipe for splice holds; the most that Linux allows unasked (pipe(7)) */
+};
 
 static const char *file;            /* where to put it: the user's words */
 static int delay;                   /* -d: seconds from the end of the file to the acknowledgement */
@@ -21,6 +24,7 @@ static int delay;                   /* -d: seconds from the end of the file to t
 static int connection = -1;         /* the socket of the connection to the server */
 static int output = -1;             /* what is written to: the temporary file, a device, a pipe */
 static int directory = -1;          /* the directory of the destination */
+static int channel[2] = { -1, -1 }; /* the pipe that splice needs */
 static char destination[PATH_MAX];  /* the file to replace, with symbolic links followed */
 static char temporary[PATH_MAX];    /* the name of the temporary file while it exists */
 
@@ -30,6 +34,8 @@ static void give_back(void)
     close_once(&connection);
     close_once(&output);
     close_once(&directory);
+    close_once(&channel[0]);
+    close_once(&channel[1]);
     if (temporary[0] != '\0')
         unlink(temporary);
 }
@@ -43,18 +49,34 @@ static void remove_temporary(int signal_number)
     raise(signal_number); /* blocked while its handler runs, then deadly: SA_RESETHAND */
 }
 
-/* Has remove_temporary called for the signals that end a program, but for SIGKILL, which nobody can catch, and for those
- * that were ignored from the start, as nohup(1) does. */
+/* Has remove_temporary called for SIGNAL_NUMBER, unless that was ignored from the start, as nohup(1) does. */
+static void catch_signal(int signal_number)
+{
+    const struct sigaction action = { .sa_handler = remove_temporary, .sa_flags = (int)SA_RESETHAND };
+    struct sigaction before;
+
+    if (sigaction(signal_number, NULL, &before) != 0 ||
+        (before.sa_handler != SIG_IGN && sigaction(signal_number, &action, NULL) != 0))
+        die(errno, "cannot catch signal %d", signal_number);
+}
+
+/* Catches every signal that would end the program, but SIGKILL, which cannot be caught. */
 static void catch_signals(void)
 {
-    static const int deadly[] = { SIGABRT, SIGALRM, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGQUIT, SIGSEGV, SIGSYS,
-                                  SIGTERM, SIGTRAP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU };
-    struct sigaction action = { .sa_handler = remove_temporary, .sa_flags = (int)SA_RESETHAND }, before;
+    static const int deadly[] = { SIGABRT, SIGALRM, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGPOLL, SIGPROF, SIGQUIT,
+                                  SIGSEGV, SIGSYS, SIGTERM, SIGTRAP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+#ifdef SIGPWR
+                                  SIGPWR,
+#endif
+#ifdef SIGSTKFLT
+                                  SIGSTKFLT,
+#endif
+    };
 
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
-        if (sigaction(deadly[i], NULL, &before) != 0 ||
-            (before.sa_handler != SIG_IGN && sigaction(deadly[i], &action, NULL) != 0))
-            die(errno, "cannot catch signal %d", deadly[i]);
+        catch_signal(deadly[i]);
+    for (int real_time = SIGRTMIN; real_time <= SIGRTMAX; real_time++)
+        catch_signal(real_time);
 }
 
 /* Reads the command line into the variables above and in common.h. */
@@ -62,7 +84,7 @@ static void read_options(int argc, char *argv[])
 {
     int letter;
 
-    synopsis = "usage: client [-a ADDRESS] [-b BYTES] [-d SECONDS] [-p PORT] [-t SECONDS] [FILE]\n";
+    synopsis = "usage: client [-v] [-a ADDRESS] [-b BYTES] [-d SECONDS] [-p PORT] [-t SECONDS] [FILE]\n";
     help = "Receives a file from a server into FILE (log.txt) and acknowledges it.\n"
            "\n"
            "  -a ADDRESS  connect to this address or name, IPv4 or IPv6 (127.0.0.1)\n"
@@ -71,18 +93,17 @@ static void read_options(int argc, char *argv[])
            "  -h          show this help\n"
            "  -p PORT     connect to this port (8080)\n"
            "  -t SECONDS  the longest wait for the server to do anything; 0 waits for ever (30)\n"
+           "  -v          trace on standard error what happens on the socket\n"
            "\n"
            "A regular file is replaced as a whole, once everything is there; a device, FIFO or pipe is written to\n"
            "directly; - is standard output, and then the transcript goes to standard error.\n"
            "Exit status: 0 the complete file is in place, 1 it is not, 2 usage error.\n";
-    while ((letter = getopt(argc, argv, ":a:b:d:hp:t:")) != -1)
+    while ((letter = getopt(argc, argv, ":a:b:d:hp:t:v")) != -1)
         if (letter == 'd')
             delay = parse_number(letter, SECONDS_MAX, false);
         else
             shared_option(letter);
     file = file_operand(argc, argv, "log.txt");
-    if (strcmp(file, "-") == 0)
-        transcript = stderr;
 }
 
 /* Returns the length of the directory part of PATH, with its last slash: 0 for a name without one. */
@@ -110,6 +131,8 @@ static void follow_links(void)
     }
     if (room >= (int)sizeof destination)
         die(ENAMETOOLONG, "cannot write '%s'", file);
+    if (errno != EINVAL && errno != ENOENT) /* neither "not a symbolic link" nor "not there yet" */
+        die(errno, "cannot write '%s'", file);
 }
 
 /* Creates the temporary file in the directory of the destination, where rename can put it in place in one step. No signal may
@@ -134,36 +157,40 @@ static void create_temporary(mode_t mode)
         die(errno, "cannot set the permissions of '%s'", temporary);
 }
 
-/* Opens what is to be written to, before the server is bothered. */
-static void open_destination(void)
+/* True if ONE and OTHER are of the same file. */
+static bool same_file(const struct stat *one, const struct stat *other)
 {
-    struct stat status;
-    mode_t mode;
+    return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
+}
 
-    if (strcmp(file, "-") == 0) {
-        output = STDOUT_FILENO;
-        return;
-    }
-    if (stat(file, &status) == 0) {
-        if (!S_ISREG(status.st_mode)) { /* written to directly; open refuses a directory */
-            output = open(file, O_WRONLY);
-            if (output < 0)
-                die(errno, "cannot write '%s'", file);
-            return;
-        }
-        if (access(file, W_OK) != 0) /* rename would replace it all the same, against its owner's wish */
-            die(errno, "cannot write '%s'", file);
-        mode = status.st_mode & 0777;
-    } else if (errno == ENOENT) {
-        mode_t mask = umask(0); /* there is no way to read it but to set it */
-        umask(mask);
-        mode = 0666 & ~mask;
-    } else
+/* True if FILE, of which STATUS tells, is standard output by one of its other names, /dev/stdout say. With a device, as when both are
+ * /dev/null, no harm is done, and it does not count. */
+static bool is_standard_output(const struct stat *status)
+{
+    struct stat standard;
+
+    return fstat(STDOUT_FILENO, &standard) == 0 && same_file(status, &standard) && !S_ISCHR(status->st_mode);
+}
+
+/* Opens what is written to directly: PATH, or standard output if PATH is NULL, and then the transcript must go elsewhere. */
+static void open_directly(const char *path)
+{
+    do /* opening a FIFO waits for its reader, and a signal may cut that short */
+        output = path != NULL ? open(path, O_WRONLY) : STDOUT_FILENO;
+    while (output < 0 && errno == EINTR);
+    if (output < 0)
         die(errno, "cannot write '%s'", file);
+    if (path == NULL)
+        transcript = stderr;
+}
 
-    follow_links();
+/* Opens a temporary file to replace the regular file FILE, or to become it if it does not exist. What can be found out now
+ * of what rename will need is found out now. MODE is its permissions. */
+static void open_replacement(mode_t mode)
+{
     size_t length = directory_length(destination);
     char folder[PATH_MAX] = ".";
+
     if (length > 0) {
         memcpy(folder, destination, length);
         folder[length] = '\0';
@@ -172,6 +199,34 @@ static void open_destination(void)
     if (directory < 0)
         die(errno, "cannot write '%s': directory '%s'", file, folder);
     create_temporary(mode);
+}
+
+/* Opens what is to be written to, before the server is bothered. */
+static void open_destination(void)
+{
+    struct stat status, target;
+    int error = stat(file, &status) == 0 ? 0 : errno;
+
+    if (strcmp(file, "-") == 0 || (error == 0 && is_standard_output(&status)))
+        open_directly(NULL);
+    else if (error == 0 && !S_ISREG(status.st_mode))
+        open_directly(file); /* refuses a directory */
+    else if (error == 0) {
+        if (access(file, W_OK) != 0) /* rename would replace it all the same, against its owner's wish */
+            die(errno, "cannot write '%s'", file);
+        follow_links();
+        if (stat(destination, &target) != 0)
+            die(errno, "cannot write '%s': '%s'", file, destination);
+        if (!same_file(&status, &target)) /* a name in /proc of a file that was removed */
+            die(ENOENT, "cannot write '%s'", file);
+        open_replacement(status.st_mode & 0777);
+    } else if (error == ENOENT && file[0] != '\0') {
+        mode_t mask = umask(0); /* there is no way to read it but to set it */
+        umask(mask);
+        follow_links();
+        open_replacement(0666 & ~mask);
+    } else
+        die(error, "cannot write '%s'", file);
 }
 
 /* Connects to the first of the addresses that -a and -p stand for that answers. */
@@ -184,7 +239,7 @@ static void connect_to_server(void)
     for (struct addrinfo *where = list; where != NULL && connection < 0; where = where->ai_next) {
         socklen_t length = sizeof error;
         if (!open_socket(where, &connection)) {
-            error = errno;
+            error = error != 0 ? error : errno;
             continue;
         }
         if (!announced)
@@ -193,6 +248,7 @@ static void connect_to_server(void)
 
         /* The socket is non-blocking: connect only begins, and the outcome is there when the socket becomes writable. */
         error = 0;
+        trace(connection, "connecting");
         if (connect(connection, where->ai_addr, where->ai_addrlen) != 0 &&
             ((errno != EINPROGRESS && errno != EINTR) || !wait_until(connection, POLLOUT, deadline()) ||
              getsockopt(connection, SOL_SOCKET, SO_ERROR, &error, &length) != 0))
@@ -205,22 +261,75 @@ static void connect_to_server(void)
         die(0, "cannot connect to %s port %s: %s (start ./server first)", address, port, strerror(error));
     if (error != 0)
         die(error, "cannot connect to %s port %s", address, port);
+    trace(connection, "connected");
 }
 
-/* Receives until end-of-file. read returns what has arrived, at least one byte; how the server cut the data into writes
- * cannot be seen. 0 is the end: the server has closed its half. An error is not: after ECONNRESET, said once, read would
- * return 0 too, therefore nothing may be read after an error. */
-static void receive_file(void)
+/* Receives what is there into the output, through a block of our own memory. Returns how many bytes, 0 at the end-of-file, or -1
+ * with errno set if the connection failed. */
+static ssize_t receive_block(void)
 {
     static char block[BLOCK_SIZE];
+    ssize_t count = read_some(connection, block, sizeof block, deadline());
+
+    if (count > 0 && !write_all(output, block, (size_t)count))
+        die(errno, "cannot write '%s'", file);
+    return count;
+}
+
+#if LINUX
+/* The same without our memory: splice moves what has arrived into a pipe, and from there into the output, and all the pipe ever
+ * holds are references to pages of the kernel (splice(2)). What splice refuses, a terminal for output say, is left to
+ * receive_block, but what is in the pipe by then has to be written first. */
+static ssize_t receive_by_kernel(void)
+{
+    static bool refused;
+    char block[4096];
+    ssize_t count, moved;
+
+    if (!refused && channel[0] < 0)
+        refused = !large_buffers() || pipe(channel) != 0 || fcntl(channel[1], F_SETPIPE_SZ, CHANNEL_SIZE) < 0;
+    if (refused)
+        return receive_block();
+
+    while ((count = splice(connection, NULL, channel[1], NULL, CHANNEL_SIZE, SPLICE_F_NONBLOCK)) < 0)
+        if (errno == EAGAIN) {
+            if (!wait_until(connection, POLLIN, deadline()))
+                return -1;
+        } else if (errno != EINTR)
+            return -1;
+
+    for (ssize_t left = count; left > 0; left -= moved) {
+        moved = refused ? 0 : splice(channel[0], NULL, output, NULL, (size_t)left, SPLICE_F_MOVE);
+        if (moved < 0 && errno == EINTR)
+            moved = 0;
+        else if (moved <= 0) {
+            refused = true;
+            moved = read_some(channel[0], block, sizeof block, INT64_MAX);
+            if (moved <= 0 || !write_all(output, block, (size_t)moved))
+                die(errno, "cannot write '%s'", file);
+        }
+    }
+    return count;
+}
+#else
+static ssize_t receive_by_kernel(void)
+{
+    return receive_block();
+}
+#endif
+
+/* Receives until end-of-file. Whether by read or by splice, what has arrived comes, at least one byte; how the server cut the data into
+ * writes cannot be seen. 0 is the end: the server has closed its half. An error is not: after ECONNRESET, said once, read
+ * would return 0 too, therefore nothing may be read after an error. */
+static void receive_file(void)
+{
     ssize_t count;
 
-    while ((count = read_some(connection, block, sizeof block, deadline())) > 0)
-        if (!write_all(output, block, (size_t)count))
-            die(errno, "cannot write '%s'", file);
+    while ((count = receive_by_kernel()) > 0)
+        count_bytes(connection, count);
     if (count < 0)
         die(errno, "the server did not finish%s%s%s", temporary[0] != '\0' ? ", '" : "",
-            temporary[0] != '\0' ? file : "", temporary[0] != '\0' ? "' is left as it was" : "");
+            temporary[0] != '\0' ? file : "", temporary[0] != '\0' ? "' is untouched" : "");
 }
 
 /* Flushes FD to disk. Returns true, or false with errno set. What has no disk behind it, a pipe say, is fine as it is
@@ -234,7 +343,7 @@ static bool flush(int fd)
     return result == 0 || errno == EINVAL || errno == ENOTSUP;
 }
 
-/* Puts the file in place, to stay there even if the power fails now: first its content to disk, then its name. Returns true
+/* Puts the file in place, to stay there even if the power fails now, as far as fsync goes: first its content, then its name. Returns true
  * if that is certain. Returns false, and has warned, if the file is in place but its name may not survive a power cut. */
 static bool put_in_place(void)
 {
@@ -261,7 +370,7 @@ static void wait_for_delay(void)
             die(errno, "cannot sleep");
 }
 
-/* Sends the acknowledgement and closes with an ordinary FIN. Returns true, or false with errno set: then the file is here,
+/* Sends the acknowledgement, and lets close send an ordinary FIN. Returns true, or false with errno set: then the file is here,
  * but the server cannot know. */
 static bool acknowledge(void)
 {
@@ -280,18 +389,25 @@ int main(int argc, char *argv[])
     connect_to_server();
     say("Connected to server\n");
     say("Recving data\n");
+    begin_transfer(-1);
     receive_file();
+    end_transfer(connection);
+    trace(connection, "end-of-file: the server has closed its half");
     bool certain = put_in_place();
+    trace(connection, "'%s' is in place", file);
     say("Recv done, data in %s\n", file);
 
     wait_for_delay();
     if (certain) {
-        if (acknowledge())
+        if (acknowledge()) {
+            trace(connection, "acknowledgement sent");
             say("Send to server: %s\n", acknowledgement);
-        else
+        } else
             warn(errno, "'%s' is complete, but the server could not be told", file);
     }
     close_once(&connection);
+    trace(-1, "closed");
+    trace_total();
     say("Client close\n");
     return EXIT_SUCCESS;
 }

@@ -12,8 +12,9 @@
 
 enum {
     REPLY_MAX = 1025,           /* bytes of a reply that are looked at */
+    CALL_MAX = 1 << 30,         /* bytes sent by one call at the most */
     DRAIN_BYTES = 64 * 1024,    /* after the acknowledgement: how much more of the client is read and dropped, */
-    DRAIN_MILLISECONDS = 1000,  /* and for how long */
+    DRAIN_MICROSECONDS = 1000000,/* and for how long */
 };
 
 static const char *file;        /* what to send */
@@ -36,7 +37,7 @@ static void read_options(int argc, char *argv[])
 {
     int letter;
 
-    synopsis = "usage: server [-a ADDRESS] [-b BYTES] [-p PORT] [-t SECONDS] [FILE]\n";
+    synopsis = "usage: server [-v] [-a ADDRESS] [-b BYTES] [-p PORT] [-t SECONDS] [FILE]\n";
     help = "Sends FILE (client.c) to the first client that connects, and waits for its acknowledgement.\n"
            "\n"
            "  -a ADDRESS  listen on this address or name, IPv4 or IPv6 (127.0.0.1)\n"
@@ -44,10 +45,11 @@ static void read_options(int argc, char *argv[])
            "  -h          show this help\n"
            "  -p PORT     listen on this port; 0 lets the kernel choose one, told on standard error (8080)\n"
            "  -t SECONDS  the longest wait for the client to do anything; 0 waits for ever (30)\n"
+           "  -v          trace on standard error what happens on the socket\n"
            "\n"
            "FILE may be a regular file, or a pipe, FIFO or device, which is sent to its end.\n"
            "Exit status: 0 the client has acknowledged the file, 1 it has not, 2 usage error.\n";
-    while ((letter = getopt(argc, argv, ":a:b:hp:t:")) != -1)
+    while ((letter = getopt(argc, argv, ":a:b:hp:t:v")) != -1)
         shared_option(letter);
     file = file_operand(argc, argv, "client.c");
 }
@@ -59,8 +61,8 @@ static void check_file(void)
 
     if (stat(file, &status) != 0 || access(file, R_OK) != 0)
         die(errno, "cannot send '%s'", file);
-    if (S_ISDIR(status.st_mode))
-        die(EISDIR, "cannot send '%s'", file);
+    if (S_ISDIR(status.st_mode) || S_ISSOCK(status.st_mode))
+        die(S_ISDIR(status.st_mode) ? EISDIR : ENXIO, "cannot send '%s'", file);
 }
 
 /* Writes the address and the port in NAME to HOST and SERVICE, in numbers. */
@@ -71,7 +73,7 @@ static void print_name(const struct sockaddr_storage *name, socklen_t length, ch
                               NI_NUMERICHOST | NI_NUMERICSERV);
 
     if (problem != 0)
-        die(0, "cannot print an address: %s", gai_strerror(problem));
+        die(problem == EAI_SYSTEM ? errno : 0, "cannot print an address: %s", gai_strerror(problem));
 }
 
 /* Tells on standard error which port the kernel chose. */
@@ -111,6 +113,15 @@ static void listen_for_clients(void)
             error == EADDRINUSE ? " (-p chooses another port)" : "");
     if (strtoul(port, NULL, 10) == 0)
         tell_port();
+    trace(listener, "listening");
+}
+
+/* True if accept failed with ERROR only because there is no client yet, or because a connection was already gone again, so
+ * that it is worth waiting for the next (accept(2), "Error handling"). */
+static bool may_accept_again(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ECONNABORTED || error == EPROTO ||
+           error == ENETDOWN || error == ENETUNREACH || error == EHOSTUNREACH;
 }
 
 /* Waits for a client and accepts its connection. */
@@ -121,18 +132,18 @@ static void accept_client(void)
     char host[HOST_ROOM], service[PORT_ROOM];
     int64_t until = deadline();
 
-    /* Whatever else accept reports is the trouble of a connection that is already gone (accept(2), Error handling), and
-     * we wait for the next one. */
     while ((connection = accept(listener, (struct sockaddr *)&peer, &length)) < 0) {
-        if (errno == EBADF || errno == EINVAL || errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        if (!may_accept_again(errno))
             die(errno, "cannot accept a connection");
         if (!wait_until(listener, POLLIN, until))
             die(errno, "no client came");
         length = sizeof peer;
     }
-    if (!set_nonblocking(connection))
+    /* Linux and the BSDs let it inherit SO_LINGER from the listening socket, but POSIX does not promise that. */
+    if (!set_nonblocking(connection) || !reset_on_close(connection, true))
         die(errno, "cannot set up the connection");
     print_name(&peer, length, host, service);
+    trace(connection, "accepted");
     say("New client：%d , IP %s , Port %s\n", connection, host, service);
 }
 
@@ -164,42 +175,96 @@ static void wait_for_file(void)
     }
 }
 
-/* Sends LENGTH bytes of the file, or all until its end if LENGTH is -1. write returns when the kernel has the bytes in the
- * send buffer of the socket, long before the client has them, and waits when that buffer is full. */
-static void send_file(off_t length)
+/* Ends the program because the connection no longer takes what we send; errno says why. */
+static _Noreturn void lost_client(void)
+{
+    die(errno, "client %d did not take all of '%s'", connection, file);
+}
+
+/* Sends at most MOST bytes of the file, through a block of our own memory. Returns how many, 0 at the end of the file. */
+static ssize_t send_block(size_t most)
 {
     static char block[BLOCK_SIZE];
-    off_t left = length;
+    ssize_t length, count;
 
-    while (left != 0) {
-        size_t most = left < 0 || left > (off_t)sizeof block ? sizeof block : (size_t)left;
-        ssize_t count;
-
-        if (length < 0)
-            wait_for_file();
-        count = read(source, block, most);
-        if (count < 0 && (errno == EINTR || errno == EAGAIN))
-            continue;
+    do
+        length = read(source, block, most < sizeof block ? most : sizeof block);
+    while (length < 0 && (errno == EINTR || errno == EAGAIN));
+    if (length < 0)
+        die(errno, "cannot read '%s'", file);
+    for (ssize_t sent = 0; sent < length; sent += count) {
+        count = write_some(connection, block + sent, (size_t)(length - sent));
         if (count < 0)
-            die(errno, "cannot read '%s'", file);
-        if (count == 0 && length < 0)
-            return;
-        if (count == 0)
-            die(0, "'%s' has shrunk: %jd of its %jd bytes are missing", file, (intmax_t)left, (intmax_t)length);
-        if (!write_all(connection, block, (size_t)count))
-            die(errno, "client %d did not take all of '%s'", connection, file);
-        if (length >= 0)
-            left -= count;
+            lost_client();
+        count_bytes(connection, count);
     }
+    return length;
+}
+
+#if LINUX
+/* The same without our memory: the kernel hands the pages of the file to the socket (sendfile(2)). Whatever it refuses, a file
+ * it cannot read included, is left to send_block, which can do it or say what is wrong. */
+static ssize_t send_by_kernel(size_t most)
+{
+    static bool refused;
+    ssize_t count;
+
+    while (large_buffers() && !refused) {
+        count = sendfile(connection, source, NULL, most);
+        if (count > 0)
+            count_bytes(connection, count);
+        if (count >= 0)
+            return count;
+        if (errno == EPIPE || errno == ECONNRESET || (errno == EAGAIN && !wait_for_room(connection)))
+            lost_client();
+        refused = errno != EAGAIN && errno != EINTR;
+    }
+    return send_block(most);
+}
+#else
+static ssize_t send_by_kernel(size_t most)
+{
+    return send_block(most);
+}
+#endif
+
+/* Sends LENGTH bytes of the file, or all until its end if LENGTH is -1. Whether by write or by sendfile, the call returns when the
+ * kernel has the bytes in the send buffer of the socket, long before the client has them, and when that is full we wait. */
+static void send_file(off_t length)
+{
+    off_t left = length;
+    ssize_t count;
+
+    while (left > 0) {
+        count = send_by_kernel(left < CALL_MAX ? (size_t)left : CALL_MAX);
+        if (count == 0)
+            die(0, "'%s' is shorter than it was: %jd of its %jd bytes are missing", file, (intmax_t)left, (intmax_t)length);
+        left -= count;
+    }
+    if (length < 0)
+        do
+            wait_for_file();
+        while (send_block(BLOCK_SIZE) > 0);
 }
 
 /* The half-close. shutdown(SHUT_WR) puts a FIN behind the last byte: the client reads the rest of the file and then
  * end-of-file, but the connection stands, and what the client says can still be read. close would give up both directions,
- * and the client's answer would be met with a reset (shutdown(2); RFC 9293, 3.6). */
+ * and the client's answer would be met with a reset (shutdown(2); RFC 9293, 3.6.1). */
 static void half_close(void)
 {
     if (shutdown(connection, SHUT_WR) != 0)
         die(errno, "client %d left before the end of '%s'", connection, file);
+    trace(connection, "half-close: FIN behind the last byte");
+}
+
+/* For the trace: waits, UNTIL at most, for the client's kernel to acknowledge the FIN, or for the reply. No call reports that
+ * moment, hence the look at the state every millisecond. */
+static void watch_fin(int64_t until)
+{
+    while (strcmp(tcp_state(connection), "FIN_WAIT1") == 0 && microseconds() < until &&
+           !wait_until(connection, POLLIN, microseconds() + 1000))
+        ;
+    trace(connection, "waits for the answer, and can still hear it");
 }
 
 /* Copies LENGTH bytes from REPLY to SHOWN, which has room for four times as much and a NUL, with everything that is not
@@ -224,18 +289,22 @@ static void read_acknowledgement(void)
     ssize_t count = 0;
     int64_t until = deadline();
 
+    if (tracing)
+        watch_fin(until);
     while (length < ACKNOWLEDGEMENT_LENGTH) {
         count = read_some(connection, reply + length, sizeof reply - length, until);
         if (count <= 0)
             break;
         length += (size_t)count;
     }
-    if (length >= ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, ACKNOWLEDGEMENT_LENGTH) == 0)
+    if (length >= ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, ACKNOWLEDGEMENT_LENGTH) == 0) {
+        trace(connection, "acknowledgement received");
         return;
+    }
     if (length > 0)
         die(count < 0 ? errno : 0, "client %d did not acknowledge the file, it said '%s'", connection,
             escape(shown, reply, length));
-    die(count < 0 ? errno : 0, "client %d left without a word about the file", connection);
+    die(count < 0 ? errno : 0, "client %d did not acknowledge the file", connection);
 }
 
 /* Ends the connection in good order. Everything has been said, so closing may send an ordinary FIN again. But closing while
@@ -246,13 +315,15 @@ static void close_connection(void)
     char block[1024];
     size_t dropped = 0;
     ssize_t count;
-    int64_t until = milliseconds() + DRAIN_MILLISECONDS;
+    int64_t until = microseconds() + DRAIN_MICROSECONDS;
 
     if (!reset_on_close(connection, false))
         warn(errno, "client %d may see a reset", connection);
     while (dropped < DRAIN_BYTES && (count = read_some(connection, block, sizeof block, until)) > 0)
         dropped += (size_t)count;
+    trace(connection, count == 0 ? "end-of-file: the client has closed too" : "the client has not closed its half");
     close_once(&connection);
+    trace(-1, "closed");
 }
 
 int main(int argc, char *argv[])
@@ -268,11 +339,13 @@ int main(int argc, char *argv[])
     listen_for_clients();
     say("Waiting for connecting\n");
     accept_client();
-    close_once(&listener); /* nobody else is served: a second client is refused rather than left waiting */
+    close_once(&listener); /* nobody else is served: whoever comes now is refused and not left waiting */
 
     length = open_file();
     say("Start to send data '%s' to client %d\n", file, connection);
+    begin_transfer(length);
     send_file(length);
+    end_transfer(connection);
     say("Send data done\n");
     half_close();
     say("Output stream close\n");
@@ -280,6 +353,7 @@ int main(int argc, char *argv[])
     read_acknowledgement();
     say("%d：%s\n", connection, acknowledgement);
     close_connection();
+    trace_total();
     say("Server close\n");
     return EXIT_SUCCESS;
 }
