@@ -6,14 +6,14 @@
  * Starts the server, waits until it says "listening on ADDRESS port N" on standard error, and starts the client with every
  * argument PORT replaced by N. Leaves in DIRECTORY server.out, server.err, server.status and the same for the client. A
  * status is what the shell would say: the exit status, or 128 plus the number of the signal; it is "none" for a client that
- * was not started because the server ended first. Exits with 0 when both have ended by themselves, within LIMIT seconds.
+ * was not started because the server ended first. Exits with 0 when both have ended, within LIMIT seconds.
  */
 #define _POSIX_C_SOURCE 200809L
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,23 +25,25 @@ enum { LIMIT = 120 };
 
 static volatile pid_t server_pid, client_pid;
 
-static _Noreturn void die(const char *what)
+static void kill_both(void)
 {
-    perror(what);
     if (server_pid > 0)
         kill(server_pid, SIGKILL);
     if (client_pid > 0)
         kill(client_pid, SIGKILL);
+}
+
+static _Noreturn void die(const char *what)
+{
+    perror(what);
+    kill_both();
     exit(3);
 }
 
 /* The handler of what ends this program early, the time limit included: takes both others with it. */
 static void stop(int signal_number)
 {
-    if (server_pid > 0)
-        kill(server_pid, SIGKILL);
-    if (client_pid > 0)
-        kill(client_pid, SIGKILL);
+    kill_both();
     _exit(128 + signal_number);
 }
 
@@ -55,8 +57,8 @@ static int create(const char *name)
     return fd;
 }
 
-/* Starts the program in ARGUMENTS, which finds NAME.out as its standard output and ERROR as its standard error. HERE is the
- * directory to run it in. Returns its process id. */
+/* Starts the program in ARGUMENTS, with OUT, which is closed here, as its standard output and ERROR as its standard error. HERE
+ * is the directory to run it in. Returns its process id. */
 static pid_t run(char *arguments[], int out, int error, int here)
 {
     pid_t pid = fork();
@@ -77,43 +79,36 @@ static pid_t run(char *arguments[], int out, int error, int here)
 }
 
 /* Copies what the server says from FROM to TO, until its first line that names a port, or to the end if PORT is NULL. Puts
- * the port into PORT. Returns 1 if there was one, 0 if the server ended without. */
-static int copy(int from, int to, char port[8])
+ * the port into PORT. Returns true if there was one, false if the server ended without. */
+static bool copy(FILE *from, int to, char port[8])
 {
-    static char text[4096];
-    size_t length = 0;
-    ssize_t count;
+    char *line = NULL;
+    size_t room = 0;
+    bool found = false;
 
-    for (;;) {
-        count = read(from, text + length, sizeof text - 1 - length);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count <= 0)
-            return 0;
-        if (write(to, text + length, (size_t)count) != count)
+    while (!found && getline(&line, &room, from) > 0) {
+        if (dprintf(to, "%s", line) < 0)
             die("server.err");
-        if (port == NULL)
-            continue;
-        length += (size_t)count;
-        text[length] = '\0';
-        char *line = strstr(text, "listening on ");
-        if (line != NULL && strchr(line, '\n') != NULL && sscanf(line, "listening on %*s port %7[0-9]", port) == 1)
-            return 1;
+        found = port != NULL && sscanf(line, "%*[^:]: listening on %*s port %7[0-9]", port) == 1;
     }
+    free(line);
+    return found;
 }
 
-/* Waits for PID and writes its status to the file NAME. */
-static void finish(pid_t pid, const char *name)
+/* Waits for the process *PID, which is 0 if it was never started, and writes its status to the file NAME. */
+static void finish(volatile pid_t *pid, const char *name)
 {
     int status = 0, fd = create(name);
 
-    while (pid > 0 && waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            die("waitpid");
-    if (pid == 0)
+    if (*pid == 0)
         dprintf(fd, "none\n");
-    else
+    else {
+        while (waitpid(*pid, &status, 0) < 0)
+            if (errno != EINTR)
+                die("waitpid");
         dprintf(fd, "%d\n", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    }
+    *pid = 0;
     close(fd);
 }
 
@@ -142,16 +137,19 @@ int main(int argc, char *argv[])
     err = create("server.err");
     server_pid = run(argv + 2, create("server.out"), words[1], here);
     close(words[1]);
-    if (copy(words[0], err, port)) {
+    FILE *said = fdopen(words[0], "r");
+    if (said == NULL)
+        die("fdopen");
+    if (copy(said, err, port)) {
         for (int i = at + 1; i < argc; i++)
             if (strcmp(argv[i], "PORT") == 0)
                 argv[i] = port;
         int client_err = create("client.err");
         client_pid = run(argv + at + 1, create("client.out"), client_err, here);
         close(client_err);
-        copy(words[0], err, NULL);
+        copy(said, err, NULL);
     }
-    finish(client_pid, "client.status");
-    finish(server_pid, "server.status");
+    finish(&client_pid, "client.status");
+    finish(&server_pid, "server.status");
     return 0;
 }

@@ -14,12 +14,13 @@
  *                                                                              directions or reset the connection
  *
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens; it is what PORT stands for
+ *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies what it writes there to ours
  *     peer sizes BYTES                prints what SO_SNDBUF and SO_RCVBUF are after both were set to BYTES
  *
  * So "listen send F fin get 1025" is the plainest file server there is, and "connect P into F put '...' pad 995" the client
  * that sends the acknowledgement in a buffer of 1025 bytes. Exits with 0 if all of it worked; a reset while it reads fails.
  */
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700 /* posix_openpt, besides POSIX.1-2008 */
 #define _FILE_OFFSET_BITS 64
 
 #include <arpa/inet.h>
@@ -33,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PIECE = 1025, LIMIT = 100 };
@@ -188,8 +190,10 @@ static void close_it(const char *none)
 
 static void shell(const char *command)
 {
-    if (system(command) != 0)
-        die(command);
+    if (system(command) != 0) {
+        fprintf(stderr, "peer: '%s' failed\n", command);
+        exit(1);
+    }
 }
 
 static const struct action {
@@ -239,6 +243,35 @@ static _Noreturn void hold(int fd, char *command[])
     die(command[0]);
 }
 
+/* Runs COMMAND with a terminal as its standard error, copies what comes out of that, and returns COMMAND's exit status. */
+static int on_terminal(char *command[])
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY), status;
+    char text[1024];
+    ssize_t count;
+    pid_t pid;
+
+    if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0)
+        die("terminal");
+    int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    if (slave < 0 || (pid = fork()) < 0)
+        die("terminal");
+    if (pid == 0) {
+        dup2(slave, STDERR_FILENO);
+        close(slave);
+        close(master);
+        execvp(command[0], command);
+        _exit(127);
+    }
+    close(slave);
+    while ((count = read(master, text, sizeof text)) > 0) /* -1 with EIO when nobody has the terminal open any more */
+        if (write(STDERR_FILENO, text, (size_t)count) != count)
+            die("copy");
+    if (waitpid(pid, &status, 0) < 0)
+        die("waitpid");
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 static void print_sizes(int fd, const char *bytes)
 {
     int value = atoi(bytes), sizes[2];
@@ -263,6 +296,8 @@ int main(int argc, char *argv[])
         die("socket");
     if (strcmp(role, "hold") == 0)
         hold(fd, words);
+    if (strcmp(role, "terminal") == 0)
+        return on_terminal(words);
     signal(SIGPIPE, SIG_IGN);
     alarm(LIMIT);
     if (strcmp(role, "sizes") == 0) {
@@ -273,7 +308,7 @@ int main(int argc, char *argv[])
         int port = take_port(fd);
         if (listen(fd, 1) != 0)
             die("listen");
-        fprintf(stderr, "listening on 127.0.0.1 port %d\n", port);
+        fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
         connection = accept(fd, NULL, NULL);
         if (connection < 0)
             die("accept");
@@ -284,7 +319,8 @@ int main(int argc, char *argv[])
             die("connect");
         connection = fd;
     } else {
-        fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... | hold COMMAND... | sizes BYTES\n");
+        fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... |\n"
+                        "       peer hold COMMAND... | terminal COMMAND... | sizes BYTES\n");
         return 2;
     }
     while (*words != NULL)
