@@ -10,7 +10,7 @@ CC ?= cc
 CFLAGS ?= -O2 -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(CFLAGS)
 
-TOOLS = tests/claims tests/kill tests/pair tests/peer tests/torture
+TOOLS = tests/claims tests/kill tests/link tests/pair tests/peer tests/torture
 FAULTY = tests/server-faults tests/client-faults
 
 .SUFFIXES: .c
@@ -38,7 +38,7 @@ tests/server-faults:
 tests/client-faults:
 	$(COMPILE) -include tests/faults.h $(LDFLAGS) -o $@ client.c $(LDLIBS)
 
-demo: all tools
+demo: all tests/pair
 	@sh tests/demo.sh $(SHOW)
 
 test: all tools
@@ -48,7 +48,7 @@ always:
 
 # The long form: hundreds of kills, every failure of every call. SEED=N repeats the random part.
 torture: all tools
-	@RUNS=600 LONG=1 sh tests/run.sh kills torture
+	@RUNS=600 LONG=1 sh tests/run.sh kills torture network
 
 clean:
 	rm -f server client $(TOOLS) $(FAULTY) tests/.flags log.txt

@@ -10,7 +10,15 @@
  */
 #include "common.h"
 
+#include <sys/select.h>
+#include <sys/wait.h>
+#if LINUX
+#include <sys/prctl.h>
+#endif
+
 enum {
+    CLIENTS_MAX = 256,          /* served at the same time with -k; whoever comes then waits in the queue of listen */
+    PAUSE_MILLISECONDS = 200,   /* with -k: between two tries when the system is out of descriptors or processes */
     REPLY_MAX = 1025,           /* bytes of a reply that are looked at */
     CALL_MAX = 1 << 30,         /* bytes sent by one call at the most */
     DRAIN_BYTES = 64 * 1024,    /* after the acknowledgement: how much more of the client is read and dropped, */
@@ -18,6 +26,7 @@ enum {
 };
 
 static const char *file;        /* what to send */
+static bool keep_serving;       /* -k */
 
 /* The descriptors the program holds, -1 when it does not: give_back closes them on every way out. */
 static int listener = -1;       /* the listening socket */
@@ -37,20 +46,25 @@ static void read_options(int argc, char *argv[])
 {
     int letter;
 
-    synopsis = "usage: server [-v] [-a ADDRESS] [-b BYTES] [-p PORT] [-t SECONDS] [FILE]\n";
+    synopsis = "usage: server [-kv] [-a ADDRESS] [-b BYTES] [-p PORT] [-t SECONDS] [FILE]\n";
     help = "Sends FILE (client.c) to the first client that connects, and waits for its acknowledgement.\n"
            "\n"
            "  -a ADDRESS  listen on this address or name, IPv4 or IPv6 (127.0.0.1)\n"
            "  -b BYTES    ask for this size of both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
            "  -h          show this help\n"
+           "  -k          keep serving, many clients at once, until SIGINT or SIGTERM\n"
            "  -p PORT     listen on this port; 0 lets the kernel choose one, told on standard error (8080)\n"
            "  -t SECONDS  the longest wait for the client to do anything; 0 waits for ever (30)\n"
            "  -v          trace on standard error what happens on the socket\n"
            "\n"
            "FILE may be a regular file, or a pipe, FIFO or device, which is sent to its end.\n"
+           "With -k it must be a regular file. SIGINT or SIGTERM lets those being served finish, a second one does not.\n"
            "Exit status: 0 the client has acknowledged the file, 1 it has not, 2 usage error.\n";
-    while ((letter = getopt(argc, argv, ":a:b:hp:t:v")) != -1)
-        shared_option(letter);
+    while ((letter = getopt(argc, argv, ":a:b:hkp:t:v")) != -1)
+        if (letter == 'k')
+            keep_serving = true;
+        else
+            shared_option(letter);
     file = file_operand(argc, argv, "client.c");
 }
 
@@ -63,6 +77,8 @@ static void check_file(void)
         die(errno, "cannot send '%s'", file);
     if (S_ISDIR(status.st_mode) || S_ISSOCK(status.st_mode))
         die(S_ISDIR(status.st_mode) ? EISDIR : ENXIO, "cannot send '%s'", file);
+    if (keep_serving && !S_ISREG(status.st_mode))
+        die(0, "cannot send '%s' more than once: it is not a regular file", file);
 }
 
 /* Writes the address and the port in NAME to HOST and SERVICE, in numbers. */
@@ -127,20 +143,26 @@ static bool may_accept_again(int error)
 /* Waits for a client and accepts its connection. */
 static void accept_client(void)
 {
-    struct sockaddr_storage peer;
-    socklen_t length = sizeof peer;
-    char host[HOST_ROOM], service[PORT_ROOM];
     int64_t until = deadline();
 
-    while ((connection = accept(listener, (struct sockaddr *)&peer, &length)) < 0) {
+    while ((connection = accept(listener, NULL, NULL)) < 0) {
         if (!may_accept_again(errno))
             die(errno, "cannot accept a connection");
         if (!wait_until(listener, POLLIN, until))
             die(errno, "no client came");
-        length = sizeof peer;
     }
-    /* Linux and the BSDs let it inherit SO_LINGER from the listening socket, but POSIX does not promise that. */
-    if (!set_nonblocking(connection) || !reset_on_close(connection, true))
+}
+
+/* Prepares the new connection and says who it is. Linux and the BSDs let it inherit SO_LINGER from the listening socket, but
+ * POSIX does not promise that. */
+static void welcome_client(void)
+{
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    char host[HOST_ROOM], service[PORT_ROOM];
+
+    if (!set_nonblocking(connection) || !reset_on_close(connection, true) ||
+        getpeername(connection, (struct sockaddr *)&peer, &length) != 0)
         die(errno, "cannot set up the connection");
     print_name(&peer, length, host, service);
     trace(connection, "accepted");
@@ -284,7 +306,7 @@ static const char *escape(char *shown, const char *reply, size_t length)
 /* Waits for the acknowledgement, -t in all. Any other reply, or none, ends the program. */
 static void read_acknowledgement(void)
 {
-    char reply[REPLY_MAX], shown[4 * REPLY_MAX + 1];
+    char reply[REPLY_MAX] = "", shown[4 * REPLY_MAX + 1];
     size_t length = 0;
     ssize_t count = 0;
     int64_t until = deadline();
@@ -326,21 +348,12 @@ static void close_connection(void)
     trace(-1, "closed");
 }
 
-int main(int argc, char *argv[])
+/* Everything between a client and the server, from the first line to the last. */
+static void serve_client(void)
 {
     off_t length;
 
-    start("server");
-    if (atexit(give_back) != 0)
-        die(0, "cannot prepare for the end");
-    read_options(argc, argv);
-    check_file();
-
-    listen_for_clients();
-    say("Waiting for connecting\n");
-    accept_client();
-    close_once(&listener); /* nobody else is served: whoever comes now is refused and not left waiting */
-
+    welcome_client();
     length = open_file();
     say("Start to send data '%s' to client %d\n", file, connection);
     begin_transfer(length);
@@ -354,6 +367,175 @@ int main(int argc, char *argv[])
     say("%d：%s\n", connection, acknowledgement);
     close_connection();
     trace_total();
+}
+
+/* ---- Many clients at once: -k ---------------------------------------------------------------------------------- */
+
+static pid_t children[CLIENTS_MAX];     /* the processes that serve a client; 0 is a free place */
+static int served, failed;              /* how many of those that have ended had status 0, and how many another */
+static volatile sig_atomic_t stops;     /* how many times SIGINT or SIGTERM came */
+
+static void count_stop(int signal_number)
+{
+    (void)signal_number;
+    stops++;
+}
+
+/* The handler of SIGCHLD: nothing to do but to end the wait. */
+static void wake(int signal_number)
+{
+    (void)signal_number;
+}
+
+/* Has those signals handled that tell serve_many what to do. They are let in only while it waits, in pselect, so that none can
+ * come unnoticed just before. Puts the mask for that into WAITING. */
+static void expect_signals(sigset_t *waiting)
+{
+    const struct sigaction stop = { .sa_handler = count_stop }, child = { .sa_handler = wake };
+    sigset_t blocked;
+
+    if (sigemptyset(&blocked) != 0 || sigaddset(&blocked, SIGINT) != 0 || sigaddset(&blocked, SIGTERM) != 0 ||
+        sigaddset(&blocked, SIGCHLD) != 0 || sigprocmask(SIG_BLOCK, &blocked, waiting) != 0 ||
+        sigaction(SIGINT, &stop, NULL) != 0 || sigaction(SIGTERM, &stop, NULL) != 0 ||
+        sigaction(SIGCHLD, &child, NULL) != 0)
+        die(errno, "cannot handle signals");
+}
+
+/* Takes note of the children that have ended: of all those there are if WAIT, else of those that have already. Returns how many
+ * are left. */
+static int reap(bool wait)
+{
+    int left = 0, status;
+
+    for (int i = 0; i < CLIENTS_MAX; i++)
+        if (children[i] != 0 && waitpid(children[i], &status, wait ? 0 : WNOHANG) == children[i]) {
+            children[i] = 0;
+            if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS)
+                served++;
+            else
+                failed++;
+        } else if (children[i] != 0)
+            left++;
+    return left;
+}
+
+/* What a child of the process PARENT does: serves its client just as the server for a single one does, and ends. PLACE is its place
+ * among the children, WAITING the signal mask. */
+static _Noreturn void be_child(pid_t parent, int place, const sigset_t *waiting)
+{
+    const struct sigaction ignore = { .sa_handler = SIG_IGN };
+    int number;
+
+    /* SIGINT from a terminal goes to all of us, but how to end is the parent's to decide, which has SIGKILL for that. If the parent is
+     * killed itself, Linux does it; elsewhere we serve our client to the end. */
+#if LINUX
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        die(errno, "cannot ask to end with the server");
+#endif
+    if (sigaction(SIGINT, &ignore, NULL) != 0 || sigaction(SIGTERM, &ignore, NULL) != 0 ||
+        sigprocmask(SIG_SETMASK, waiting, NULL) != 0)
+        die(errno, "cannot handle signals");
+    if (getppid() != parent) /* it was killed before we asked */
+        exit(EXIT_FAILURE);
+
+    /* Each client gets a number of its own, so that its lines can be told from those of the others. */
+    number = fcntl(connection, F_DUPFD, connection + place);
+    if (number >= 0) {
+        close_once(&connection);
+        connection = number;
+    }
+    close_once(&listener);
+    serve_client();
+    exit(EXIT_SUCCESS);
+}
+
+/* Accepts a connection, unless one is waiting already for a process, and has a new process serve it. Returns true, or false with errno
+ * set if the system is out of something and it may work a little later. */
+static bool accept_and_fork(const sigset_t *waiting)
+{
+    const pid_t parent = getpid();
+    int place = 0;
+
+    if (connection < 0)
+        connection = accept(listener, NULL, NULL);
+    if (connection < 0 && may_accept_again(errno))
+        return true;
+    if (connection < 0 && errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+        die(errno, "cannot accept a connection");
+    if (connection < 0)
+        return false;
+    while (children[place] != 0)
+        place++;
+    children[place] = fork();
+    if (children[place] == 0)
+        be_child(parent, place, waiting);
+    if (children[place] < 0) {
+        children[place] = 0;
+        return false;
+    }
+    close_once(&connection);
+    return true;
+}
+
+/* Serves clients until it is told to stop, and those that are being served then to the end. On the second SIGINT or SIGTERM
+ * ends them all at once, which each of their clients sees as a reset. */
+static void serve_many(void)
+{
+    sigset_t waiting;
+    bool short_of_something = false;
+    int active;
+
+    expect_signals(&waiting);
+    while ((active = reap(false)) > 0 || stops == 0) {
+        bool accepting = stops == 0 && active < CLIENTS_MAX;
+        const struct timespec pause = { .tv_nsec = PAUSE_MILLISECONDS * 1000000L };
+        fd_set readable;
+
+        if (stops > 0) {
+            close_once(&connection);
+            close_once(&listener);
+        }
+        if (stops > 1)
+            break;
+        FD_ZERO(&readable);
+        if (accepting && !short_of_something)
+            FD_SET(listener, &readable);
+        if (pselect(listener + 1, &readable, NULL, NULL, accepting && short_of_something ? &pause : NULL, &waiting) < 0) {
+            if (errno != EINTR)
+                die(errno, "cannot wait for clients");
+        } else if (accepting) {
+            bool done = accept_and_fork(&waiting);
+            if (!done && !short_of_something)
+                warn(errno, "cannot serve another client just now");
+            short_of_something = !done;
+        }
+    }
+    for (int i = 0; i < CLIENTS_MAX; i++)
+        if (children[i] != 0)
+            kill(children[i], SIGKILL);
+    reap(true);
+    warn(0, "%d clients served, %d failed", served, failed);
+    if (active > 0)
+        die(0, "stopped before all had finished");
+}
+
+int main(int argc, char *argv[])
+{
+    start("server");
+    if (atexit(give_back) != 0)
+        die(0, "cannot prepare for the end");
+    read_options(argc, argv);
+    check_file();
+
+    listen_for_clients();
+    say("Waiting for connecting\n");
+    if (keep_serving)
+        serve_many();
+    else {
+        accept_client();
+        close_once(&listener); /* nobody else is served: whoever comes now is refused and not left waiting */
+        serve_client();
+    }
     say("Server close\n");
     return EXIT_SUCCESS;
 }

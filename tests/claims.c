@@ -706,7 +706,7 @@ static void size_rule(void)
 /* Moves 16 MiB to the far end, which reads a little whenever nothing more fits. */
 static void transfer(struct pair pair)
 {
-    for (size_t got = 0; got < 16 * 1024 * 1024; got += take(pair.far, DATA)) {
+    for (size_t got = 0; got < (size_t)16 * 1024 * 1024; got += take(pair.far, DATA)) {
         while (put_now(pair.near, sizeof bytes) > 0)
             continue;
         await(pair.far, POLLIN);
@@ -971,7 +971,8 @@ static void bad_optlen(void)
 {
     int fd = tcp_socket(), value = 32767;
     volatile uintptr_t address = sizeof value;  /* volatile hides from the compiler what it would rightly warn of */
-    long result = syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDBUF, &value, (socklen_t *)address);
+    long result = syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDBUF, &value,
+                          (socklen_t *)address); /* NOLINT(performance-no-int-to-ptr): this is the mistake */
 
     expect(result == -1 && errno == EFAULT, "getsockopt returned %ld: %s", result, strerror(errno));
     expect(value == 32767 && get(fd, SO_SNDBUF) != value, "the variable held 32767 and holds %d; the size is %d", value,

@@ -440,7 +440,7 @@ static void judge(void)
         violation("the client died before the acknowledgement, and the server has it");
     if (killed[CLIENT] && said(CLIENT, 0, "Send to server") && exits[SERVER] != 0 && !told_late)
         violation("the client died after the acknowledgement, and the server does not have it");
-    if (left_over < 0 || left_over > (killed[CLIENT] && signals[plan.signal].number == SIGKILL))
+    if (left_over < 0 || left_over > (killed[CLIENT] && signals[plan.signal].number == SIGKILL ? 1 : 0))
         violation("more files are left in the directory of the destination than may be");
 
     for (enum side side = SERVER; side <= CLIENT && plan.violated; side++)

@@ -696,8 +696,8 @@ END
 # A slow transfer shows how far it is, on a terminal, and wipes it away at the end. Nowhere else.
 progress() {
     make_file random 2000000
-    # The peer reads half, pauses long enough for the line to appear, and reads on.
-    run "$peer" terminal "$server" -p 0 random @ "$peer" connect PORT get 1000000 sh 'sleep 1' into got put "$thanks" close
+    # The peer reads a byte, pauses with its window full long enough for the line to appear, and reads on.
+    run "$peer" terminal "$server" -p 0 random @ "$peer" connect PORT get 1 sh 'sleep 1' into got put "$thanks" close
     check 'the server on a terminal' both 0 0
     tr '\r' '\n' <p/server.err >lines
     check 'the server: bytes, rate, percent, time left' grep -q '^server: [0-9.]* MB, [0-9.]* MB/s, [0-9]* %, [0-9]* s left *$' lines
@@ -740,6 +740,9 @@ torture() { tally "$root/tests/torture" -s "${STEP:-1}" "$root/tests/server-faul
 
 # Signals at random moments. RUNS and SEED are yours to set.
 kills() { tally sh -c 'cd "$0" && exec tests/kill "$@"' "$root" -n "${RUNS:-120}" ${SEED:+-s "$SEED"}; }
+
+# A network that loses, delays, doubles, reorders and damages packets, and a cable that is cut.
+network() { tally sh -c 'sh "$0" | grep -v "^ok"' "$root/tests/network.sh"; }
 
 # No memory lost, none used before it was written, no descriptor left open: where all goes well and where it does not.
 memory() {
@@ -790,7 +793,7 @@ if [ $# -gt 0 ]; then
     done
 else # everything, in two halves at once
     cd "$root" || exit 1
-    sh tests/run.sh files huge claims memory >"$work/half" 2>&1 &
+    sh tests/run.sh files huge claims memory network >"$work/half" 2>&1 &
     half=$!
     trap 'kill $half; exit 1' HUP INT TERM
     sh tests/run.sh transcripts buffers options bad_input sources destinations wire hostile doors traces progress kills torture \

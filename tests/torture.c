@@ -152,7 +152,8 @@ static const char *sweep(const char *path, const char *forgiven)
         if (forgiven == NULL && snprintf(name, sizeof name, "%s/%s", path, entry->d_name) < PATH_MAX)
             unlink(name);
     }
-    closedir(directory);
+    if (directory != NULL)
+        closedir(directory);
     return found[0] != '\0' ? found : NULL;
 }
 
@@ -196,8 +197,10 @@ static void dismiss_server(const char *address, const char *port)
     if (getaddrinfo(address, port, &hints, &where) != 0)
         return;
     int fd = socket(where->ai_family, where->ai_socktype, where->ai_protocol);
-    connect(fd, where->ai_addr, where->ai_addrlen);
-    close(fd);
+    if (fd >= 0) {
+        (void)connect(fd, where->ai_addr, where->ai_addrlen);
+        close(fd);
+    }
     freeaddrinfo(where);
 }
 
