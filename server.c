@@ -28,6 +28,9 @@ enum {
 static const char *file;        /* what to send */
 static bool keep_serving;       /* -k */
 
+static struct sockaddr_storage peer;    /* the address of the client */
+static socklen_t peer_length;
+
 /* The descriptors the program holds, -1 when it does not: give_back closes them on every way out. */
 static int listener = -1;       /* the listening socket */
 static int connection = -1;     /* the socket of the connection to the client */
@@ -140,12 +143,20 @@ static bool may_accept_again(int error)
            error == ENETDOWN || error == ENETUNREACH || error == EHOSTUNREACH;
 }
 
+/* Accepts a connection if there is one. Returns its descriptor, or -1 with errno set. Keeps the address of the client, because who
+ * asks for it later (getpeername) learns nothing of a client that is gone again. */
+static int accept_connection(void)
+{
+    peer_length = sizeof peer;
+    return accept(listener, (struct sockaddr *)&peer, &peer_length);
+}
+
 /* Waits for a client and accepts its connection. */
 static void accept_client(void)
 {
     int64_t until = deadline();
 
-    while ((connection = accept(listener, NULL, NULL)) < 0) {
+    while ((connection = accept_connection()) < 0) {
         if (!may_accept_again(errno))
             die(errno, "cannot accept a connection");
         if (!wait_until(listener, POLLIN, until))
@@ -157,14 +168,11 @@ static void accept_client(void)
  * POSIX does not promise that. */
 static void welcome_client(void)
 {
-    struct sockaddr_storage peer;
-    socklen_t length = sizeof peer;
     char host[HOST_ROOM], service[PORT_ROOM];
 
-    if (!set_nonblocking(connection) || !reset_on_close(connection, true) ||
-        getpeername(connection, (struct sockaddr *)&peer, &length) != 0)
+    if (!set_nonblocking(connection) || !reset_on_close(connection, true))
         die(errno, "cannot set up the connection");
-    print_name(&peer, length, host, service);
+    print_name(&peer, peer_length, host, service);
     trace(connection, "accepted");
     say("New client：%d , IP %s , Port %s\n", connection, host, service);
 }
@@ -457,7 +465,7 @@ static bool accept_and_fork(const sigset_t *waiting)
     int place = 0;
 
     if (connection < 0)
-        connection = accept(listener, NULL, NULL);
+        connection = accept_connection();
     if (connection < 0 && may_accept_again(errno))
         return true;
     if (connection < 0 && errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
