@@ -2,6 +2,7 @@
 # make demo       play the pair in one terminal and draw what happened; SHOW=transcripts shows what both print
 # make test       build and run every test
 # make torture    the long form of the tests that break things; SEED=N repeats its random part
+# make bench      measure the pair, beside other programs; SIZE=MIB and ROUNDS=N make it smaller, BENCH='large many' part of it
 # make clean      leave nothing but the sources
 #
 # CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS are yours to set, here or in the environment. Works with GNU make and bmake.
@@ -10,7 +11,7 @@ CC ?= cc
 CFLAGS ?= -O2 -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(CFLAGS)
 
-TOOLS = tests/claims tests/kill tests/link tests/pair tests/peer tests/torture
+TOOLS = tests/claims tests/crowd tests/kill tests/link tests/pair tests/peer tests/timed tests/torture
 FAULTY = tests/server-faults tests/client-faults
 
 .SUFFIXES: .c
@@ -44,13 +45,17 @@ demo: all tests/pair
 test: all tools
 	@sh tests/run.sh
 
+# SIZE, ROUNDS and WEB in the environment are its too.
+bench: all tools
+	@CC='$(CC)' sh tests/bench.sh $(BENCH)
+
 always:
 
 # The long form: hundreds of kills, every failure of every call. SEED=N repeats the random part.
 torture: all tools
-	@RUNS=600 LONG=1 sh tests/run.sh kills torture network
+	@RUNS=600 LONG=1 sh tests/run.sh kills torture network crowd
 
 clean:
 	rm -f server client $(TOOLS) $(FAULTY) tests/.flags log.txt
 
-.PHONY: all always clean demo test tools torture
+.PHONY: all always bench clean demo test tools torture

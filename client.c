@@ -4,8 +4,8 @@
  *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
  *     ./client                     in another: receives it into log.txt
  *
- * main at the bottom tells the whole story, one call a step; the functions above it stand in the same order. Read server.c
- * first; common.h has what both share.
+ * main at the bottom tells the whole story, one call a step; the functions above it stand in the same order. Read
+ * server.c first; common.h has what both share.
  *
  * A regular file is whole or untouched: it is received into a temporary one beside it, which is flushed to disk and
  * renamed over the destination. Only when that is done does the server hear the acknowledgement.
@@ -14,13 +14,14 @@
 
 enum {
     LINKS_MAX = 40,                 /* symbolic links to follow before it must be a loop; what Linux takes */
-    CHANNEL_SIZE = 1024 * 1024,     /* bytes that the pipe for splice holds; the most that Linux allows unasked (pipe(7)) */
+    CHANNEL_SIZE = 1024 * 1024,     /* bytes that the pipe for splice holds: the most one may ask for (pipe(7)) */
 };
 
 static const char *file;            /* where to put it: the user's words */
 static int delay;                   /* -d: seconds from the end of the file to the acknowledgement */
 
-/* What the program holds, to be given back on every way out. Descriptors are -1, and names empty, when there is none. */
+/* What the program holds, to be given back on every way out. Descriptors are -1, and names empty, when there is
+ * none. */
 static int connection = -1;         /* the socket of the connection to the server */
 static int output = -1;             /* what is written to: the temporary file, a device, a pipe */
 static int directory = -1;          /* the directory of the destination */
@@ -40,8 +41,8 @@ static void give_back(void)
         unlink(temporary);
 }
 
-/* The handler of every signal that would end the program: removes the temporary file, then lets the signal do what it does
- * without a handler. unlink and raise are safe here (signal-safety(7)). */
+/* The handler of every signal that would end the program: removes the temporary file, then lets the signal do what it
+ * does without a handler. unlink and raise are safe here (signal-safety(7)). */
 static void remove_temporary(int signal_number)
 {
     if (temporary[0] != '\0')
@@ -88,7 +89,7 @@ static void read_options(int argc, char *argv[])
     help = "Receives a file from a server into FILE (log.txt) and acknowledges it.\n"
            "\n"
            "  -a ADDRESS  connect to this address or name, IPv4 or IPv6 (127.0.0.1)\n"
-           "  -b BYTES    ask for this size of both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
+           "  -b BYTES    size asked for both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
            "  -d SECONDS  wait before acknowledging, to watch the server wait (0)\n"
            "  -h          show this help\n"
            "  -p PORT     connect to this port (8080)\n"
@@ -114,8 +115,8 @@ static size_t directory_length(const char *path)
     return slash == NULL ? 0 : (size_t)(slash - path) + 1;
 }
 
-/* Puts the name of what is to be written into destination: FILE, or what it leads to if it is a symbolic link, even if that
- * does not exist yet (realpath would insist). */
+/* Puts the name of what is to be written into destination: FILE, or what it leads to if it is a symbolic link, even if
+ * that does not exist yet (realpath would insist). */
 static void follow_links(void)
 {
     char target[PATH_MAX];
@@ -135,8 +136,8 @@ static void follow_links(void)
         die(errno, "cannot write '%s'", file);
 }
 
-/* Creates the temporary file in the directory of the destination, where rename can put it in place in one step. No signal may
- * come between its creation and the moment its name is known. MODE is its permissions. */
+/* Creates the temporary file in the directory of the destination, where rename can put it in place in one step. No
+ * signal may come between its creation and the moment its name is known. MODE is its permissions. */
 static void create_temporary(mode_t mode)
 {
     char name[PATH_MAX];
@@ -163,8 +164,8 @@ static bool same_file(const struct stat *one, const struct stat *other)
     return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
 }
 
-/* True if FILE, of which STATUS tells, is standard output by one of its other names, /dev/stdout say. With a device, as when both are
- * /dev/null, no harm is done, and it does not count. */
+/* True if FILE, of which STATUS tells, is standard output by one of its other names, /dev/stdout say. With a device, as
+ * when both are /dev/null, no harm is done, and it does not count. */
 static bool is_standard_output(const struct stat *status)
 {
     struct stat standard;
@@ -172,7 +173,8 @@ static bool is_standard_output(const struct stat *status)
     return fstat(STDOUT_FILENO, &standard) == 0 && same_file(status, &standard) && !S_ISCHR(status->st_mode);
 }
 
-/* Opens what is written to directly: PATH, or standard output if PATH is NULL, and then the transcript must go elsewhere. */
+/* Opens what is written to directly: PATH, or standard output if PATH is NULL, and then the transcript must go
+ * elsewhere. */
 static void open_directly(const char *path)
 {
     do /* opening a FIFO waits for its reader, and a signal may cut that short */
@@ -184,8 +186,8 @@ static void open_directly(const char *path)
         transcript = stderr;
 }
 
-/* Opens a temporary file to replace the regular file FILE, or to become it if it does not exist. What can be found out now
- * of what rename will need is found out now. MODE is its permissions. */
+/* Opens a temporary file to replace the regular file FILE, or to become it if it does not exist. What can be found out
+ * now of what rename will need is found out now. MODE is its permissions. */
 static void open_replacement(mode_t mode)
 {
     size_t length = directory_length(destination);
@@ -246,7 +248,8 @@ static void connect_to_server(void)
             say("Trying to connect server\n");
         announced = true;
 
-        /* The socket is non-blocking: connect only begins, and the outcome is there when the socket becomes writable. */
+        /* The socket is non-blocking: connect only begins, and the outcome is there when the socket becomes
+         * writable. */
         error = 0;
         trace(connection, "connecting");
         if (connect(connection, where->ai_addr, where->ai_addrlen) != 0 &&
@@ -264,8 +267,8 @@ static void connect_to_server(void)
     trace(connection, "connected");
 }
 
-/* Receives what is there into the output, through a block of our own memory. Returns how many bytes, 0 at the end-of-file, or -1
- * with errno set if the connection failed. */
+/* Receives what is there into the output, through a block of our own memory. Returns how many bytes, 0 at the
+ * end-of-file, or -1 with errno set if the connection failed. */
 static ssize_t receive_block(void)
 {
     static char block[BLOCK_SIZE];
@@ -277,9 +280,9 @@ static ssize_t receive_block(void)
 }
 
 #if LINUX
-/* The same without our memory: splice moves what has arrived into a pipe, and from there into the output, and all the pipe ever
- * holds are references to pages of the kernel (splice(2)). What splice refuses, a terminal for output say, is left to
- * receive_block, but what is in the pipe by then has to be written first. */
+/* The same without our memory: splice moves what has arrived into a pipe, and from there into the output, and all the
+ * pipe ever holds are references to pages of the kernel (splice(2)). What splice refuses, a terminal for output say, is
+ * left to receive_block, but what is in the pipe by then has to be written first. */
 static ssize_t receive_by_kernel(void)
 {
     static bool refused;
@@ -318,9 +321,9 @@ static ssize_t receive_by_kernel(void)
 }
 #endif
 
-/* Receives until end-of-file. Whether by read or by splice, what has arrived comes, at least one byte; how the server cut the data into
- * writes cannot be seen. 0 is the end: the server has closed its half. An error is not: after ECONNRESET, said once, read
- * would return 0 too, therefore nothing may be read after an error. */
+/* Receives until end-of-file. Whether by read or by splice, what has arrived comes, at least one byte; how the server
+ * cut the data into writes cannot be seen. 0 is the end: the server has closed its half. An error is not: after
+ * ECONNRESET, said once, read would return 0 too, therefore nothing may be read after an error. */
 static void receive_file(void)
 {
     ssize_t count;
@@ -343,8 +346,9 @@ static bool flush(int fd)
     return result == 0 || errno == EINVAL || errno == ENOTSUP;
 }
 
-/* Puts the file in place, to stay there even if the power fails now, as far as fsync goes: first its content, then its name. Returns true
- * if that is certain. Returns false, and has warned, if the file is in place but its name may not survive a power cut. */
+/* Puts the file in place, to stay there even if the power fails now, as far as fsync goes: first its content, then its
+ * name. Returns true if that is certain. Returns false, and has warned, if the file is in place but its name may not
+ * survive a power cut. */
 static bool put_in_place(void)
 {
     if (!flush(output) || close_once(&output) != 0)
@@ -365,13 +369,13 @@ static void wait_for_delay(void)
 {
     struct timespec left = { .tv_sec = delay };
 
-    while (nanosleep(&left, &left) != 0)
+    while (delay > 0 && nanosleep(&left, &left) != 0)
         if (errno != EINTR)
             die(errno, "cannot sleep");
 }
 
-/* Sends the acknowledgement, and lets close send an ordinary FIN. Returns true, or false with errno set: then the file is here,
- * but the server cannot know. */
+/* Sends the acknowledgement, and lets close send an ordinary FIN. Returns true, or false with errno set: then the file
+ * is here, but the server cannot know. */
 static bool acknowledge(void)
 {
     return reset_on_close(connection, false) && write_all(connection, acknowledgement, ACKNOWLEDGEMENT_LENGTH);

@@ -35,7 +35,6 @@
 #include <unistd.h>
 
 #if LINUX
-#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -52,9 +51,10 @@ enum { ACKNOWLEDGEMENT_LENGTH = sizeof acknowledgement - 1 };
 /* Bytes moved from file to socket, or from socket to file, by one read and one write. */
 enum { BLOCK_SIZE = 64 * 1024 };
 
-/* From this -b on, and with -b 0, sendfile and splice move the data. With less there is nothing to gain, and sendfile can lose a
- * lot: a send buffer that holds no two segments is empty only after each single one was acknowledged, which a receiver
- * may put off (RFC 1122, 4.2.3.2; 40 ms on Linux). Measured on loopback, 32K against 0: 4 MB/s instead of 1000. */
+/* From this -b on, and with -b 0, sendfile and splice move the data. With less there is nothing to gain, and sendfile
+ * can lose a lot: a send buffer that holds no two segments is empty only after each single one was acknowledged, which
+ * a receiver may put off (RFC 1122, 4.2.3.2; 40 ms on Linux). Measured on loopback, 32K against 0: 4 MB/s instead of
+ * 1000. */
 enum { LARGE_BUFFER = 64 * 1024 };
 
 /* The longest -t and -d, in seconds: a little more than 24 days. In milliseconds it still fits the int of poll. */
@@ -72,6 +72,7 @@ static const char *port = "8080";           /* -p */
 static int buffer_size = 1025;              /* -b: bytes; 0 leaves both buffers to the kernel */
 static int patience = 30;                   /* -t: seconds; 0 waits for ever */
 static bool tracing;                        /* -v */
+static bool keep_serving;                   /* -k, of the server: no progress line then */
 
 /* A wait has just ended at its limit: what vreport adds to a message. */
 static bool out_of_patience;
@@ -254,8 +255,8 @@ static inline void start(const char *name)
         die(errno, "cannot open /dev/null");
     close(fd);
 
-    /* Without this, writing to a connection that is gone, or beyond a limit on the size of files, would kill the program
-     * without a word. Now the write fails, with EPIPE or EFBIG (write(2), ERRORS). */
+    /* Without this, writing to a connection that is gone, or beyond a limit on the size of files, would kill the
+     * program without a word. Now the write fails, with EPIPE or EFBIG (write(2), ERRORS). */
     if (sigaction(SIGPIPE, &ignore, NULL) != 0 || sigaction(SIGXFSZ, &ignore, NULL) != 0)
         die(errno, "cannot ignore a signal");
 }
@@ -286,14 +287,14 @@ static inline const char *tcp_state(int fd)
     return names[info.tcpi_state];
 }
 
-/* Writes to TEXT how many bytes wait in the queues of socket FD: written and not yet acknowledged by the other side, and
- * arrived and not yet read (tcp(7), SIOCOUTQ and SIOCINQ). Nothing if it has none: a listening socket. */
+/* Writes to TEXT how many bytes wait in the queues of socket FD: written and not yet acknowledged by the other side,
+ * and arrived and not yet read (tcp(7), ioctls). Nothing if it has none: a listening socket. */
 static inline void queue_lengths(int fd, char *text, size_t room)
 {
     int out, in;
 
     text[0] = '\0';
-    if (ioctl(fd, SIOCOUTQ, &out) == 0 && ioctl(fd, SIOCINQ, &in) == 0)
+    if (ioctl(fd, TIOCOUTQ, &out) == 0 && ioctl(fd, FIONREAD, &in) == 0)
         snprintf(text, room, "  (send queue %d, receive queue %d)", out, in);
 }
 #else
@@ -310,20 +311,20 @@ static inline void queue_lengths(int fd, char *text, size_t room)
 }
 #endif
 
-/* With -v, tells on standard error what has just happened on socket FD, or -1 if that is closed: time of day, program, state,
- * event, queues. One line each, in a form that sort can make one story of both sides'. */
+/* With -v, tells on standard error what has just happened on socket FD, or -1 if that is closed: time of day, program,
+ * state, event, queues. One line each, in a form that sort can make one story of both sides'. */
 __attribute__((format(printf, 2, 3)))
 static inline void trace(int fd, const char *format, ...)
 {
-    struct timespec now;
-    struct tm parts;
+    struct timespec now = { 0 };
+    struct tm parts = { 0 };
     char event[256], queues[64], clock[16];
     va_list arguments;
 
     if (!tracing)
         return;
     if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL)
-        die(errno, "cannot read the clock");
+        now.tv_nsec = 0; /* a trace from midnight is better than no transfer */
     strftime(clock, sizeof clock, "%H:%M:%S", &parts);
     va_start(arguments, format);
     vsnprintf(event, sizeof event, format, arguments);
@@ -332,15 +333,18 @@ static inline void trace(int fd, const char *format, ...)
     fprintf(stderr, "%s.%06ld %s %-11s %s%s\n", clock, now.tv_nsec / 1000, program, tcp_state(fd), event, queues);
 }
 
-/* While a transfer takes longer than half a second and standard error is a terminal, keeps one line there up to date: bytes,
- * rate and, if the end is known, how much of it and how long still. */
+/* While a transfer takes longer than half a second and standard error is a terminal, keeps one line there up to date:
+ * bytes, rate and, if the end is known, how much of it and how long still. */
 static inline void show_progress(void)
 {
     int64_t now = microseconds(), since = now - transfer.began;
     double rate = (double)transfer.bytes / (double)(since + 1); /* bytes per microsecond, which is MB/s */
     char rest[48] = "";
 
-    if (tracing || since < 500000 || now - transfer.shown < 100000 || !isatty(STDERR_FILENO))
+    if (tracing || keep_serving || since < 500000 || now - transfer.shown < 100000)
+        return;
+    transfer.shown = now;
+    if (!isatty(STDERR_FILENO))
         return;
     if (transfer.expected > 0 && transfer.bytes > 0)
         snprintf(rest, sizeof rest, ", %.0f %%, %.0f s left",
@@ -348,7 +352,6 @@ static inline void show_progress(void)
                  (double)(transfer.expected - transfer.bytes) / rate / 1e6);
     fprintf(stderr, "\r%s: %.1f MB, %.1f MB/s%s   ", program, (double)transfer.bytes / 1e6, rate, rest);
     transfer.visible = true;
-    transfer.shown = now;
 }
 
 /* Notes that COUNT more bytes were moved through connection FD. */
@@ -380,8 +383,8 @@ static inline void trace_total(void)
 {
     double seconds = (double)(transfer.ended - transfer.began + 1) / 1e6;
 
-    trace(-1, "total: %jd bytes in %.6f s, %.1f MB/s; waited %ld times for the other side to take data, %.6f s in all",
-          transfer.bytes, seconds, (double)transfer.bytes / 1e6 / seconds, transfer.stalls, (double)transfer.stalled / 1e6);
+    trace(-1, "total: %jd bytes in %.6f s, %.1f MB/s; waited %ld times for room, %.6f s in all", transfer.bytes, seconds,
+          (double)transfer.bytes / 1e6 / seconds, transfer.stalls, (double)transfer.stalled / 1e6);
 }
 
 /* ---- Waiting ------------------------------------------------------------------------------------------------- */
@@ -417,7 +420,8 @@ static inline bool wait_until(int fd, short events, int64_t until)
     }
 }
 
-/* Waits, for -t at most, until FD takes data again, and keeps the account of it for the trace. Returns what wait_until does. */
+/* Waits, for -t at most, until FD takes data again, and keeps the account of it for the trace. Returns what wait_until
+ * does. */
 static inline bool wait_for_room(int fd)
 {
     int64_t began = microseconds();
@@ -447,8 +451,8 @@ static inline ssize_t read_some(int fd, void *data, size_t length, int64_t until
     return count;
 }
 
-/* Writes as many of LENGTH bytes as FD takes, as soon as it takes any. Returns how many, or -1 with errno set, ETIMEDOUT if it
- * took none for as long as -t. FD may be in non-blocking mode. */
+/* Writes as many of LENGTH bytes as FD takes, as soon as it takes any. Returns how many, or -1 with errno set,
+ * ETIMEDOUT if it took none for as long as -t. FD may be in non-blocking mode. */
 static inline ssize_t write_some(int fd, const void *data, size_t length)
 {
     ssize_t count;
@@ -498,8 +502,8 @@ static inline struct addrinfo *resolve(void)
     return list;
 }
 
-/* Makes FD non-blocking: a call that would wait fails with EAGAIN instead, and we wait in wait_until, which has a limit.
- * Returns true, or false with errno set. */
+/* Makes FD non-blocking: a call that would wait fails with EAGAIN instead, and we wait in wait_until, which has a
+ * limit. Returns true, or false with errno set. */
 static inline bool set_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -541,12 +545,12 @@ static inline void report_buffers(int fd)
     say("Recv buffer length ：%d\n", buffer_length(fd, SO_RCVBUF));
 }
 
-/* Opens a socket of the family of WHERE as *FD, non-blocking, with RST for an early end, and with buffers of -b bytes. The
- * first time it reports the buffers before and after, because the answer is hardly ever the number that was asked for: Linux
- * takes the smaller of that and net.core.wmem_max or rmem_max, doubles it to have room for its own bookkeeping, and goes no
- * lower than a floor that comes from the size of its struct sk_buff (socket(7), SO_RCVBUF and SO_SNDBUF). To count for
- * the window scale this must happen before listen or connect (tcp(7)). With -b 0 nothing is set, and the kernel tunes both
- * sizes while the connection runs; setting a size ends that.
+/* Opens a socket of the family of WHERE as *FD, non-blocking, with RST for an early end, and with buffers of -b bytes.
+ * The first time it reports the buffers before and after, because the answer is hardly ever the number that was asked
+ * for: Linux takes the smaller of that and net.core.wmem_max or rmem_max, doubles it to have room for its own
+ * bookkeeping, and goes no lower than a floor that comes from the size of its struct sk_buff (socket(7), SO_RCVBUF and
+ * SO_SNDBUF). To count for the window scale this must happen before listen or connect (tcp(7)). With -b 0 nothing is
+ * set, and the kernel tunes both sizes while the connection runs; setting a size ends that.
  *
  * Returns true, or false with errno set and *FD -1 if there are no sockets of that family here. */
 static inline bool open_socket(const struct addrinfo *where, int *fd)
@@ -574,8 +578,9 @@ static inline bool open_socket(const struct addrinfo *where, int *fd)
     return true;
 }
 
-/* Closes *FD if it is open and notes that it no longer is. Returns 0, or -1 with errno set. After EINTR the descriptor is closed
- * too, on Linux and nearly everywhere (close(2), NOTES), and nothing is lost by that: who needs to know has called fsync. */
+/* Closes *FD if it is open and notes that it no longer is. Returns 0, or -1 with errno set. After EINTR the descriptor
+ * is closed too, on Linux and nearly everywhere (close(2), NOTES), and nothing is lost by that: who needs to know has
+ * called fsync. */
 static inline int close_once(int *fd)
 {
     int was = *fd;

@@ -1,16 +1,16 @@
 /*
- * server.c - sends a file over TCP, says that this was all by closing only its own half of the connection, and waits until
- * the client says that it has the file.
+ * server.c - sends a file over TCP, says that this was all by closing only its own half of the connection, and waits
+ * until the client says that it has the file.
  *
  *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
  *     ./client                     in another: receives it into log.txt
  *
- * main at the bottom tells the whole story, one call a step; the functions above it stand in the same order. common.h has
- * what is not special to this side, client.c is the other side.
+ * Read main at the bottom first, then serve_client above it: they tell the whole story, one call a step, and the other
+ * functions stand in the same order. The part on many clients, -k, can wait. common.h has what is not special to this
+ * side, client.c is the other side.
  */
 #include "common.h"
 
-#include <sys/select.h>
 #include <sys/wait.h>
 #if LINUX
 #include <sys/prctl.h>
@@ -18,7 +18,7 @@
 
 enum {
     CLIENTS_MAX = 256,          /* served at the same time with -k; whoever comes then waits in the queue of listen */
-    PAUSE_MILLISECONDS = 200,   /* with -k: between two tries when the system is out of descriptors or processes */
+    PAUSE_MILLISECONDS = 200,   /* with -k: how often to look what is to be done even if nothing happens */
     REPLY_MAX = 1025,           /* bytes of a reply that are looked at */
     CALL_MAX = 1 << 30,         /* bytes sent by one call at the most */
     DRAIN_BYTES = 64 * 1024,    /* after the acknowledgement: how much more of the client is read and dropped, */
@@ -26,7 +26,6 @@ enum {
 };
 
 static const char *file;        /* what to send */
-static bool keep_serving;       /* -k */
 
 static struct sockaddr_storage peer;    /* the address of the client */
 static socklen_t peer_length;
@@ -53,7 +52,7 @@ static void read_options(int argc, char *argv[])
     help = "Sends FILE (client.c) to the first client that connects, and waits for its acknowledgement.\n"
            "\n"
            "  -a ADDRESS  listen on this address or name, IPv4 or IPv6 (127.0.0.1)\n"
-           "  -b BYTES    ask for this size of both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
+           "  -b BYTES    size asked for both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
            "  -h          show this help\n"
            "  -k          keep serving, many clients at once, until SIGINT or SIGTERM\n"
            "  -p PORT     listen on this port; 0 lets the kernel choose one, told on standard error (8080)\n"
@@ -61,7 +60,7 @@ static void read_options(int argc, char *argv[])
            "  -v          trace on standard error what happens on the socket\n"
            "\n"
            "FILE may be a regular file, or a pipe, FIFO or device, which is sent to its end.\n"
-           "With -k it must be a regular file. SIGINT or SIGTERM lets those being served finish, a second one does not.\n"
+           "With -k only a regular file. SIGINT or SIGTERM lets those being served finish, a second one does not.\n"
            "Exit status: 0 the client has acknowledged the file, 1 it has not, 2 usage error.\n";
     while ((letter = getopt(argc, argv, ":a:b:hkp:t:v")) != -1)
         if (letter == 'k')
@@ -135,16 +134,16 @@ static void listen_for_clients(void)
     trace(listener, "listening");
 }
 
-/* True if accept failed with ERROR only because there is no client yet, or because a connection was already gone again, so
- * that it is worth waiting for the next (accept(2), "Error handling"). */
+/* True if accept failed with ERROR only because there is no client yet, or because a connection was already gone again,
+ * so that it is worth waiting for the next (accept(2), "Error handling"). */
 static bool may_accept_again(int error)
 {
     return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ECONNABORTED || error == EPROTO ||
            error == ENETDOWN || error == ENETUNREACH || error == EHOSTUNREACH;
 }
 
-/* Accepts a connection if there is one. Returns its descriptor, or -1 with errno set. Keeps the address of the client, because who
- * asks for it later (getpeername) learns nothing of a client that is gone again. */
+/* Accepts a connection if there is one. Returns its descriptor, or -1 with errno set. Keeps the address of the client,
+ * because who asks for it later (getpeername) learns nothing of a client that is gone again. */
 static int accept_connection(void)
 {
     peer_length = sizeof peer;
@@ -164,8 +163,8 @@ static void accept_client(void)
     }
 }
 
-/* Prepares the new connection and says who it is. Linux and the BSDs let it inherit SO_LINGER from the listening socket, but
- * POSIX does not promise that. */
+/* Prepares the new connection and says who it is. Linux and the BSDs let it inherit SO_LINGER from the listening
+ * socket, but POSIX does not promise that. */
 static void welcome_client(void)
 {
     char host[HOST_ROOM], service[PORT_ROOM];
@@ -177,21 +176,24 @@ static void welcome_client(void)
     say("New client：%d , IP %s , Port %s\n", connection, host, service);
 }
 
-/* Opens the file. Returns how many bytes to send: a regular file is sent as long as it is now. Returns -1 if it has to be
- * sent to its end: a pipe, a device, or one of the files of /proc, which say that they are empty and are not. */
+/* Opens the file. Returns how many bytes to send: a regular file is sent as long as it is now. Returns -1 if it has to
+ * be sent to its end: a pipe, a device, or one of the files of /proc, which say that they are empty and are not. */
 static off_t open_file(void)
 {
     struct stat status;
 
-    /* O_NONBLOCK: opening a FIFO does not wait for its writer. send_file does, and sees meanwhile if the client leaves. */
+    /* O_NONBLOCK: opening a FIFO does not wait for its writer. send_file does, and sees meanwhile if the client
+     * leaves. */
     source = open(file, O_RDONLY | O_NONBLOCK);
     if (source < 0 || fstat(source, &status) != 0)
         die(errno, "cannot open '%s'", file);
+    if (keep_serving && !S_ISREG(status.st_mode))
+        die(0, "'%s' is no longer a regular file", file);
     return S_ISREG(status.st_mode) && status.st_size > 0 ? status.st_size : -1;
 }
 
-/* Waits, for as long as it takes, until the file has something to read or has ended: only a pipe or a device makes us wait.
- * Ends the program if the connection is reset meanwhile. */
+/* Waits, for as long as it takes, until the file has something to read or has ended: only a pipe or a device makes us
+ * wait. Ends the program if the connection is reset meanwhile. */
 static void wait_for_file(void)
 {
     /* For the connection no event is asked for: a reset is always reported (poll(2), POLLERR). */
@@ -211,7 +213,8 @@ static _Noreturn void lost_client(void)
     die(errno, "client %d did not take all of '%s'", connection, file);
 }
 
-/* Sends at most MOST bytes of the file, through a block of our own memory. Returns how many, 0 at the end of the file. */
+/* Sends at most MOST bytes of the file, through a block of our own memory. Returns how many, 0 at the end of the
+ * file. */
 static ssize_t send_block(size_t most)
 {
     static char block[BLOCK_SIZE];
@@ -232,8 +235,8 @@ static ssize_t send_block(size_t most)
 }
 
 #if LINUX
-/* The same without our memory: the kernel hands the pages of the file to the socket (sendfile(2)). Whatever it refuses, a file
- * it cannot read included, is left to send_block, which can do it or say what is wrong. */
+/* The same without our memory: the kernel hands the pages of the file to the socket (sendfile(2)). Whatever it refuses,
+ * a file it cannot read included, is left to send_block, which can do it or say what is wrong. */
 static ssize_t send_by_kernel(size_t most)
 {
     static bool refused;
@@ -258,8 +261,9 @@ static ssize_t send_by_kernel(size_t most)
 }
 #endif
 
-/* Sends LENGTH bytes of the file, or all until its end if LENGTH is -1. Whether by write or by sendfile, the call returns when the
- * kernel has the bytes in the send buffer of the socket, long before the client has them, and when that is full we wait. */
+/* Sends LENGTH bytes of the file, or all until its end if LENGTH is -1. Whether by write or by sendfile, the call
+ * returns when the kernel has the bytes in the send buffer of the socket, long before the client has them, and when
+ * that is full we wait. */
 static void send_file(off_t length)
 {
     off_t left = length;
@@ -268,7 +272,8 @@ static void send_file(off_t length)
     while (left > 0) {
         count = send_by_kernel(left < CALL_MAX ? (size_t)left : CALL_MAX);
         if (count == 0)
-            die(0, "'%s' is shorter than it was: %jd of its %jd bytes are missing", file, (intmax_t)left, (intmax_t)length);
+            die(0, "'%s' is shorter than it was: %jd of its %jd bytes are missing", file, (intmax_t)left,
+                (intmax_t)length);
         left -= count;
     }
     if (length < 0)
@@ -278,8 +283,8 @@ static void send_file(off_t length)
 }
 
 /* The half-close. shutdown(SHUT_WR) puts a FIN behind the last byte: the client reads the rest of the file and then
- * end-of-file, but the connection stands, and what the client says can still be read. close would give up both directions,
- * and the client's answer would be met with a reset (shutdown(2); RFC 9293, 3.6.1). */
+ * end-of-file, but the connection stands, and what the client says can still be read. close would give up both
+ * directions, and the client's answer would be met with a reset (shutdown(2); RFC 9293, 3.6.1). */
 static void half_close(void)
 {
     if (shutdown(connection, SHUT_WR) != 0)
@@ -287,8 +292,8 @@ static void half_close(void)
     trace(connection, "half-close: FIN behind the last byte");
 }
 
-/* For the trace: waits, UNTIL at most, for the client's kernel to acknowledge the FIN, or for the reply. No call reports that
- * moment, hence the look at the state every millisecond. */
+/* For the trace: waits, UNTIL at most, for the client's kernel to acknowledge the FIN, or for the reply. No call
+ * reports that moment, hence the look at the state every millisecond. */
 static void watch_fin(int64_t until)
 {
     while (strcmp(tcp_state(connection), "FIN_WAIT1") == 0 && microseconds() < until &&
@@ -337,9 +342,10 @@ static void read_acknowledgement(void)
     die(count < 0 ? errno : 0, "client %d did not acknowledge the file", connection);
 }
 
-/* Ends the connection in good order. Everything has been said, so closing may send an ordinary FIN again. But closing while
- * there is something to read sends a reset even so (RFC 2525, 2.17), hence the rest of what the client sends is read and
- * dropped first: the client of others may pad its reply, or end it with a newline. Within limits: this is a courtesy. */
+/* Ends the connection in good order. Everything has been said, so closing may send an ordinary FIN again. But closing
+ * while there is something to read sends a reset even so (RFC 2525, 2.17), hence the rest of what the client sends is
+ * read and dropped first: the client of others may pad its reply, or end it with a newline. Within limits: this is a
+ * courtesy. */
 static void close_connection(void)
 {
     char block[1024];
@@ -395,60 +401,69 @@ static void wake(int signal_number)
     (void)signal_number;
 }
 
-/* Has those signals handled that tell serve_many what to do. They are let in only while it waits, in pselect, so that none can
- * come unnoticed just before. Puts the mask for that into WAITING. */
-static void expect_signals(sigset_t *waiting)
+/* Has ACTION called for SIGNAL_NUMBER. Calls that the signal interrupts go on, all but poll. */
+static void on_signal(int signal_number, void (*action)(int))
 {
-    const struct sigaction stop = { .sa_handler = count_stop }, child = { .sa_handler = wake };
-    sigset_t blocked;
+    const struct sigaction handler = { .sa_handler = action, .sa_flags = SA_RESTART };
 
-    if (sigemptyset(&blocked) != 0 || sigaddset(&blocked, SIGINT) != 0 || sigaddset(&blocked, SIGTERM) != 0 ||
-        sigaddset(&blocked, SIGCHLD) != 0 || sigprocmask(SIG_BLOCK, &blocked, waiting) != 0 ||
-        sigaction(SIGINT, &stop, NULL) != 0 || sigaction(SIGTERM, &stop, NULL) != 0 ||
-        sigaction(SIGCHLD, &child, NULL) != 0)
-        die(errno, "cannot handle signals");
+    if (sigaction(signal_number, &handler, NULL) != 0)
+        die(errno, "cannot handle signal %d", signal_number);
 }
 
-/* Takes note of the children that have ended: of all those there are if WAIT, else of those that have already. Returns how many
- * are left. */
+/* From now on the signals that tell serve_many what to do are noted, also those that come before it begins. */
+static void catch_stops(void)
+{
+    on_signal(SIGINT, count_stop);
+    on_signal(SIGTERM, count_stop);
+    on_signal(SIGCHLD, wake);
+}
+
+/* Takes note of the children that have ended: of all those there are if WAIT, else of those that have already. Returns
+ * how many are left. */
 static int reap(bool wait)
 {
-    int left = 0, status;
+    int left = 0, status = 0;
 
-    for (int i = 0; i < CLIENTS_MAX; i++)
-        if (children[i] != 0 && waitpid(children[i], &status, wait ? 0 : WNOHANG) == children[i]) {
+    for (int i = 0; i < CLIENTS_MAX; i++) {
+        pid_t ended = 0;
+        if (children[i] == 0)
+            continue;
+        do
+            ended = waitpid(children[i], &status, wait ? 0 : WNOHANG);
+        while (ended < 0 && errno == EINTR);
+        if (ended == 0)
+            left++;
+        else {
             children[i] = 0;
-            if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS)
+            if (ended > 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS)
                 served++;
             else
                 failed++;
-        } else if (children[i] != 0)
-            left++;
+        }
+    }
     return left;
 }
 
-/* What a child of the process PARENT does: serves its client just as the server for a single one does, and ends. PLACE is its place
- * among the children, WAITING the signal mask. */
-static _Noreturn void be_child(pid_t parent, int place, const sigset_t *waiting)
+/* What a child of the process PARENT does: serves its client just as the server for a single one does, and ends. PLACE
+ * is its place among the children. */
+static _Noreturn void be_child(pid_t parent, int place)
 {
-    const struct sigaction ignore = { .sa_handler = SIG_IGN };
     int number;
 
-    /* SIGINT from a terminal goes to all of us, but how to end is the parent's to decide, which has SIGKILL for that. If the parent is
-     * killed itself, Linux does it; elsewhere we serve our client to the end. */
+    /* Ctrl-C in a terminal sends SIGINT to all of us. But how we end is for the parent to say, which has SIGKILL for
+     * that; and if the parent itself is killed, Linux sends it to us. Elsewhere we end when our client is served. */
+    on_signal(SIGINT, SIG_IGN);
+    on_signal(SIGTERM, SIG_IGN);
 #if LINUX
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         die(errno, "cannot ask to end with the server");
 #endif
-    if (sigaction(SIGINT, &ignore, NULL) != 0 || sigaction(SIGTERM, &ignore, NULL) != 0 ||
-        sigprocmask(SIG_SETMASK, waiting, NULL) != 0)
-        die(errno, "cannot handle signals");
-    if (getppid() != parent) /* it was killed before we asked */
+    if (getppid() != parent) /* too late to ask */
         exit(EXIT_FAILURE);
 
     /* Each client gets a number of its own, so that its lines can be told from those of the others. */
-    number = fcntl(connection, F_DUPFD, connection + place);
-    if (number >= 0) {
+    number = connection + place;
+    if (place > 0 && dup2(connection, number) == number) {
         close_once(&connection);
         connection = number;
     }
@@ -457,26 +472,24 @@ static _Noreturn void be_child(pid_t parent, int place, const sigset_t *waiting)
     exit(EXIT_SUCCESS);
 }
 
-/* Accepts a connection, unless one is waiting already for a process, and has a new process serve it. Returns true, or false with errno
- * set if the system is out of something and it may work a little later. */
-static bool accept_and_fork(const sigset_t *waiting)
+/* Accepts a connection, unless one is still waiting for a process, and has a new process serve it. Returns true, or
+ * false with errno set if that failed for want of something, mostly descriptors or processes, and may work a little
+ * later. */
+static bool accept_and_fork(void)
 {
     const pid_t parent = getpid();
     int place = 0;
 
     if (connection < 0)
         connection = accept_connection();
-    if (connection < 0 && may_accept_again(errno))
-        return true;
-    if (connection < 0 && errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
-        die(errno, "cannot accept a connection");
     if (connection < 0)
-        return false;
+        return may_accept_again(errno);
+
     while (children[place] != 0)
         place++;
     children[place] = fork();
     if (children[place] == 0)
-        be_child(parent, place, waiting);
+        be_child(parent, place);
     if (children[place] < 0) {
         children[place] = 0;
         return false;
@@ -485,38 +498,33 @@ static bool accept_and_fork(const sigset_t *waiting)
     return true;
 }
 
-/* Serves clients until it is told to stop, and those that are being served then to the end. On the second SIGINT or SIGTERM
- * ends them all at once, which each of their clients sees as a reset. */
+/* Serves clients until it is told to stop, and then those that are being served to the end. On the second SIGINT or
+ * SIGTERM ends these at once, which each of their clients sees as a reset. */
 static void serve_many(void)
 {
-    sigset_t waiting;
-    bool short_of_something = false;
+    bool lacking = false; /* descriptors or processes */
     int active;
 
-    expect_signals(&waiting);
     while ((active = reap(false)) > 0 || stops == 0) {
-        bool accepting = stops == 0 && active < CLIENTS_MAX;
-        const struct timespec pause = { .tv_nsec = PAUSE_MILLISECONDS * 1000000L };
-        fd_set readable;
-
-        if (stops > 0) {
-            close_once(&connection);
-            close_once(&listener);
-        }
+        struct pollfd wanted = { .fd = -1, .events = POLLIN };
         if (stops > 1)
             break;
-        FD_ZERO(&readable);
-        if (accepting && !short_of_something)
-            FD_SET(listener, &readable);
-        if (pselect(listener + 1, &readable, NULL, NULL, accepting && short_of_something ? &pause : NULL, &waiting) < 0) {
-            if (errno != EINTR)
-                die(errno, "cannot wait for clients");
-        } else if (accepting) {
-            bool done = accept_and_fork(&waiting);
-            if (!done && !short_of_something)
-                warn(errno, "cannot serve another client just now");
-            short_of_something = !done;
-        }
+        if (stops > 0 && listener >= 0) {
+            close_once(&connection);
+            close_once(&listener);
+            if (active > 0)
+                warn(0, "%d clients are still being served, and another signal ends them", active);
+        } else if (stops == 0 && active < CLIENTS_MAX && !lacking)
+            wanted.fd = listener;
+        /* Not longer, because a signal that comes just before poll does not interrupt it. */
+        if (poll(&wanted, 1, PAUSE_MILLISECONDS) < 0 && errno != EINTR)
+            die(errno, "cannot wait for clients");
+        if (stops > 0 || active == CLIENTS_MAX || (wanted.revents == 0 && !lacking))
+            continue;
+        bool done = accept_and_fork();
+        if (!done && !lacking)
+            warn(errno, "cannot serve another client just now");
+        lacking = !done;
     }
     for (int i = 0; i < CLIENTS_MAX; i++)
         if (children[i] != 0)
@@ -535,6 +543,8 @@ int main(int argc, char *argv[])
     read_options(argc, argv);
     check_file();
 
+    if (keep_serving)
+        catch_stops();
     listen_for_clients();
     say("Waiting for connecting\n");
     if (keep_serving)

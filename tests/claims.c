@@ -199,7 +199,8 @@ struct pair {           /* a connection: */
     int far;            /* and the end that was accepted, "the peer" */
 };
 
-/* Connects a pair with these sizes asked for the near send buffer and the far receive buffer; 0 leaves it to the kernel. */
+/* Connects a pair with these sizes asked for the near send buffer and the far receive buffer; 0 leaves it to the
+ * kernel. */
 static struct pair connected(int send_size, int receive_size)
 {
     int listener = xlisten(0);
@@ -372,8 +373,8 @@ static long setting(const char *name, int column)
     return value;
 }
 
-/* Returns how many bytes in the send buffer are not acknowledged yet: tcp(7), SIOCOUTQ, of which TIOCOUTQ is a synonym. That
- * page says "unsent", but the kernel counts those under way as well. */
+/* Returns how many bytes in the send buffer are not acknowledged yet: tcp(7), SIOCOUTQ, of which TIOCOUTQ is a synonym.
+ * That page says "unsent", but the kernel counts those under way as well. */
 static long unacknowledged(int fd)
 {
     int count = UNSEEN;
@@ -460,8 +461,8 @@ static void expect_state(const char *who, int fd, const char *wanted)
 
 /* ---- Claims about buffers and writing ---- */
 
-/* A common explanation: each socket has an input and an output buffer. tcp(7): their sizes are at first the middle values
- * of tcp_wmem and tcp_rmem. Two sockets are asked; then one is changed. */
+/* A common explanation: each socket has an input and an output buffer. tcp(7): their sizes are at first the middle
+ * values of tcp_wmem and tcp_rmem. Two sockets are asked; then one is changed. */
 static void own_buffers(void)
 {
     int one = tcp_socket(), other = tcp_socket(), sending = get(one, SO_SNDBUF), receiving = get(one, SO_RCVBUF);
@@ -479,8 +480,8 @@ static void own_buffers(void)
            "another socket: still %d and %d", get(other, SO_SNDBUF), get(other, SO_RCVBUF));
 }
 
-/* A common explanation, and send(2): success does not say that anything was delivered. The peer reads nothing, and in the
- * end has no room for what is written either. */
+/* A common explanation, and send(2): success does not say that anything was delivered. The peer reads nothing, and in
+ * the end has no room for what is written either. */
 static void write_returns_early(void)
 {
     struct pair pair = connected(LARGE, SMALL);
@@ -499,8 +500,8 @@ static void write_returns_early(void)
         expect(queued > 0, "%ld of them not acknowledged", queued);
 }
 
-/* POSIX, 2.10.6 Socket Types: with SOCK_STREAM, record boundaries are not maintained. A common explanation says that several
- * writes may be sent at once; and one may come in several parts, here because the peer's buffer is smaller. */
+/* POSIX, 2.10.6 Socket Types: with SOCK_STREAM, record boundaries are not maintained. A common explanation says that
+ * several writes may be sent at once; and one may come in several parts, here because the peer's buffer is smaller. */
 static void no_boundaries(void)
 {
     struct pair pair = connected(LARGE, SMALL);
@@ -534,10 +535,11 @@ static void full_buffer(void)
     expect(got > 0 && again > 0, "when the peer had read %zu, a write took %zu", got, again);
 }
 
-/* A common explanation: a write "a bit larger" than the free space waits until all of it fits, and only one "much larger"
- * is done by portions. On Linux both put in at once what fits and wait with the rest: the peer has the first bytes of a write
- * that has not returned. The explanation also has writes wait while a buffer is "locked". There is such a lock, but the
- * kernel holds it for moments, never while it sleeps: a second write comes back, though it too must have the lock. */
+/* A common explanation: a write "a bit larger" than the free space waits until all of it fits, and only one "much
+ * larger" is done by portions. On Linux both put in at once what fits and wait with the rest: the peer has the first
+ * bytes of a write that has not returned. The explanation also has writes wait while a buffer is "locked". There is
+ * such a lock, but the kernel holds it for moments, never while it sleeps: a second write comes back, though it too
+ * must have the lock. */
 static void partial_write(void)
 {
     size_t room = fill(connected(DATA, SMALL).near), sizes[] = {room + room / 8, 8 * room};
@@ -564,8 +566,8 @@ static void partial_write(void)
 
 /* ---- Claims about closing ---- */
 
-/* A common explanation, and RFC 9293, section 3.6: after CLOSE, what was sent before is still delivered. The peer has room
- * for only a part of it when the socket is closed. */
+/* A common explanation, and RFC 9293, section 3.6: after CLOSE, what was sent before is still delivered. The peer has
+ * room for only a part of it when the socket is closed. */
 static void close_delivers(void)
 {
     struct pair pair = connected(LARGE, SMALL);
@@ -576,8 +578,8 @@ static void close_delivers(void)
     expect_to_read("the peer", pair.far, DATA, 0);
 }
 
-/* A common explanation: close loses what is in the input buffer. It loses output too: RFC 9293, section 3.6.1 (SHLD-3), and
- * RFC 2525, section 2.17, want a reset then. Since the peer's buffer is small, there is output on its way. */
+/* A common explanation: close loses what is in the input buffer. It loses output too: RFC 9293, section 3.6.1 (SHLD-3),
+ * and RFC 2525, section 2.17, want a reset then. Since the peer's buffer is small, there is output on its way. */
 static void close_unread(void)
 {
     struct pair pair = connected(LARGE, SMALL);
@@ -631,8 +633,8 @@ static void epipe(void)
            WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGPIPE);
 }
 
-/* A common explanation: SHUT_RD closes the input. TCP has no message for that, so the peer learns nothing; and Linux still
- * takes what arrives, and gives it out. Only an empty buffer reads as an end-of-file instead of blocking. */
+/* A common explanation: SHUT_RD closes the input. TCP has no message for that, so the peer learns nothing; and Linux
+ * still takes what arrives, and gives it out. Only an empty buffer reads as an end-of-file instead of blocking. */
 static void shut_rd(void)
 {
     struct pair pair = connected(0, 0);
@@ -651,8 +653,8 @@ static void shut_rd(void)
     expect(take(pair.far, sizeof bytes) == 500, "the other direction works");
 }
 
-/* SHUT_RDWR is to the peer what close is: an end-of-file, and, since nobody will read what it sends, a reset for that (RFC
- * 2525, section 2.16). But the descriptor remains. */
+/* SHUT_RDWR is to the peer what close is: an end-of-file, and, since nobody will read what it sends, a reset for that
+ * (RFC 2525, section 2.16). But the descriptor remains. */
 static void shut_rdwr(void)
 {
     struct pair pair = connected(0, 0);
@@ -674,14 +676,14 @@ static void shut_rdwr(void)
 /* Returns what the kernel makes of a size asked for; it takes it as unsigned, so -1 is very much. */
 static long long by_rule(int asked, long cap, int floor)
 {
-    long long size = (unsigned)asked < (unsigned long)cap ? (unsigned)asked : cap;
+    long long size = (long long)(unsigned)asked < cap ? (long long)(unsigned)asked : cap;
 
     size = 2 * (size < INT_MAX / 2 ? size : INT_MAX / 2);
     return size > floor ? size : floor;
 }
 
-/* socket(7), SO_SNDBUF and SO_RCVBUF: capped at wmem_max and rmem_max, doubled, raised to a floor. The floors in that page
- * are out of date, they depend on the kernel: asking for 0 tells them. */
+/* socket(7), SO_SNDBUF and SO_RCVBUF: capped at wmem_max and rmem_max, doubled, raised to a floor. The floors in that
+ * page are out of date, they depend on the kernel: asking for 0 tells them. */
 static void size_rule(void)
 {
     static const int sizes[] = {0, 1, 1025, 1152, 2304, 2305, 8192, 65536, -1, INT_MAX};
@@ -713,8 +715,8 @@ static void transfer(struct pair pair)
     }
 }
 
-/* tcp(7), tcp_wmem, tcp_rmem, tcp_moderate_rcvbuf: the kernel adapts sizes to the connection, unless they were set. When the
- * receive buffer grows depends on the pace of the reader, so that is shown and not judged. */
+/* tcp(7), tcp_wmem, tcp_rmem, tcp_moderate_rcvbuf: the kernel adapts sizes to the connection, unless they were set.
+ * When the receive buffer grows depends on the pace of the reader, so that is shown and not judged. */
 static void no_tuning(void)
 {
     struct pair asked = connected(DATA, DATA), left = connected(0, 0);
@@ -732,7 +734,8 @@ static void no_tuning(void)
            get(left.far, SO_RCVBUF));
 }
 
-/* tcp(7) has sizes set before listen; accept gives them to the new socket. (What it gives besides, POSIX leaves open.) */
+/* tcp(7) has sizes set before listen; accept gives them to the new socket. (What it gives besides, POSIX leaves
+ * open.) */
 static void inherited(void)
 {
     int listener = xlisten(0), fd = tcp_socket(), accepted;
@@ -775,7 +778,8 @@ static void optlen(void)
 
 /* ---- Claims about the killed and the reset ---- */
 
-/* Starts a process that accepts a connection, sends `size` bytes of it, and is killed before the rest; returns the client. */
+/* Starts a process that accepts a connection, sends `size` bytes of it, and is killed before the rest; returns the
+ * client. */
 static int client_of_killed(int listener, size_t size)
 {
     int fd = tcp_socket();
@@ -857,7 +861,8 @@ static void queue_reset(void)
 
 /* ---- Claims about sharing ports ---- */
 
-/* setsockopt(2) takes the name of one option, not a set of flags; joined, these two happen to be the name of the second. */
+/* setsockopt(2) takes the name of one option, not a set of flags; joined, these two happen to be the name of the
+ * second. */
 static void reuse_flags(void)
 {
     int both = SO_REUSEADDR | SO_REUSEPORT, fd = tcp_socket();
@@ -877,8 +882,8 @@ static void expect_listener(const char *who, in_port_t port, int option, int err
     expect(result == error, "%s: %s", who, result == 0 ? "listens" : strerror(result));
 }
 
-/* socket(7): with SO_REUSEPORT, sockets of one user may listen on one port, and connections are distributed among them; with
- * SO_REUSEADDR, never while there is an active listening socket. */
+/* socket(7): with SO_REUSEPORT, sockets of one user may listen on one port, and connections are distributed among them;
+ * with SO_REUSEADDR, never while there is an active listening socket. */
 static void reuse_port(void)
 {
     int first = xlisten(SO_REUSEPORT), second = try_listen(port_of(first), SO_REUSEPORT), served[2] = {0, 0};
@@ -947,8 +952,9 @@ static void time_wait(void)
            "in the kernel's table this side is in state %s, the peer in %s", state_in_table(near, far), there);
 }
 
-/* tcp(7): sizes take effect only when set before listen or connect. RFC 7323, section 2.2: the scale of the window, which is
- * chosen by the size, is sent in the SYN and never again. Three receivers: size set before, set after, not at all. */
+/* tcp(7): sizes take effect only when set before listen or connect. RFC 7323, section 2.2: the scale of the window,
+ * which is chosen by the size, is sent in the SYN and never again. Three receivers: size set before, set after, not at
+ * all. */
 static void window_scale(void)
 {
     struct pair before = connected(0, 1025), after = connected(0, 0), never = connected(0, 0);
@@ -965,8 +971,9 @@ static void window_scale(void)
            65535 << early);
 }
 
-/* getsockopt(2), EFAULT. A "way 2" often met passes (socklen_t *)sizeof(value), a pointer to address 4, and prints what was
- * in the variable before. By syscall, because a sanitizer's getsockopt looks at the length itself and would crash. */
+/* getsockopt(2), EFAULT. A "way 2" often met passes (socklen_t *)sizeof(value), a pointer to address 4, and prints
+ * what was in the variable before. By syscall, because a sanitizer's getsockopt looks at the length itself and would
+ * crash. */
 static void bad_optlen(void)
 {
     int fd = tcp_socket(), value = 32767;

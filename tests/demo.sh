@@ -39,7 +39,8 @@ ladder() {
             line = dashes(int(n / 2)) " " label " " dashes(n - int(n / 2))
             row("", "", to_the_right ? line "->" : "<-" line, "")
         }
-        BEGIN { row("ms", "server", "", "client"); row("", "", "", "") }
+        function once(label, to_the_right) { if (!drawn[label]++) arrow(label, to_the_right) }
+        BEGIN { thanks = "\"I have recv the data,Thank you\""; row("ms", "server", "", "client"); row("", "", "", "") }
         {
             if (start == "") start = seconds($1)
             time = sprintf("%.3f", (seconds($1) - start) * 1000)
@@ -48,15 +49,20 @@ ladder() {
             sub(/^[^ ]+ +[^ ]+ +[^ ]+ +/, "", text)
             sub(/ +\(send queue.*/, "", text)
         }
-        /total:/ { totals = totals sprintf("%s: %s\n", side, substr(text, 8)); next }
-        side == "server" && state[side] == "FIN_WAIT2" && !answered { arrow("ACK of the FIN", 0); answered = 1 }
+        /total:/ { sub(/, [0-9.]* s in all$/, "", text); totals = totals sprintf("%s: %s\n", side, substr(text, 8)); next }
+        # What has crossed is drawn before the first event that proves it, if the sender has not told of it by then.
+        side == "client" && /last bytes/ { once($6 " bytes of data", 1) }
+        side == "client" && /end-of-file/ { once("FIN: that was all", 1) }
+        side == "server" && state[side] == "FIN_WAIT2" { once("ACK of the FIN", 0) }
+        side == "server" && /acknowledgement received/ { once(thanks, 0) }
+        side == "server" && /end-of-file/ { once("FIN", 0) }
         side == "server" { row(time, state["server"], " " text, tolower(state["client"])) }
         side == "client" { row(time, tolower(state["server"]), sprintf("%44s ", text), state["client"]) }
-        text == "connecting" { arrow("SYN, SYN+ACK, ACK", 0) }
-        side == "server" && /last bytes/ { arrow($6 " bytes of data", 1) }
-        /half-close/ { arrow("FIN", 1) }
-        /acknowledgement sent/ { arrow("\"I have recv the data,Thank you\"", 0) }
-        side == "client" && text == "closed" { arrow("FIN", 0) }
+        text == "connecting" { once("SYN, SYN+ACK, ACK", 0) }
+        side == "server" && /last bytes/ { once($6 " bytes of data", 1) }
+        /half-close/ { once("FIN: that was all", 1) }
+        /acknowledgement sent/ { once(thanks, 0) }
+        side == "client" && text == "closed" { once("FIN", 0) }
         END { printf "\n%s", totals }' | cut -c 1-200
 }
 

@@ -64,7 +64,7 @@ static const struct { const char *name; int number; } failures[] = {
     NAMED(EACCES), NAMED(EADDRINUSE), NAMED(EADDRNOTAVAIL), NAMED(EAFNOSUPPORT), NAMED(EAGAIN), NAMED(EBADF), NAMED(ECHILD),
     NAMED(ECONNABORTED), NAMED(ECONNREFUSED), NAMED(ECONNRESET), NAMED(EEXIST), NAMED(EFBIG), NAMED(EHOSTUNREACH),
     NAMED(EINPROGRESS), NAMED(EINTR), NAMED(EINVAL), NAMED(EIO), NAMED(EMFILE), NAMED(ENETUNREACH), NAMED(ENFILE),
-    NAMED(ENOBUFS), NAMED(ENOENT), NAMED(ENOMEM), NAMED(ENOSPC), NAMED(ENOTCONN), NAMED(EPERM), NAMED(EPIPE),
+    NAMED(ENOBUFS), NAMED(ENOENT), NAMED(ENOMEM), NAMED(ENOSPC), NAMED(ENOTCONN), NAMED(EOVERFLOW), NAMED(EPERM), NAMED(EPIPE),
     NAMED(ETIMEDOUT), NAMED(EAI_AGAIN), NAMED(EAI_FAIL), NAMED(EAI_MEMORY), NAMED(EAI_NONAME), NAMED(EAI_SYSTEM),
     { "short", SHORT }, { "timeout", TIMEOUT }, { "failure", FAILURE },
 };
@@ -342,6 +342,8 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 #define sigprocmask(...) (fault("sigprocmask", "EINVAL") != 0 ? -1 : sigprocmask(__VA_ARGS__))
 #define clock_gettime(...) (fault("clock_gettime", "EINVAL") != 0 ? -1 : clock_gettime(__VA_ARGS__))
 #define atexit(...)      (fault("atexit", "failure") != 0 ? -1 : atexit(__VA_ARGS__))
+#define localtime_r(...) (fault("localtime_r", "+EOVERFLOW") != 0 ? NULL : localtime_r(__VA_ARGS__))
+#define setenv(...)      (fault("setenv", "ENOMEM") != 0 ? -1 : setenv(__VA_ARGS__))
 #define malloc(...)      (fault("malloc", "ENOMEM") != 0 ? NULL : malloc(__VA_ARGS__))
 #define printf(...)      (fault("printf", "EPIPE ENOSPC") != 0 ? -1 : printf(__VA_ARGS__))
 #define fprintf(...)     (fault("fprintf", "failure") != 0 ? -1 : fprintf(__VA_ARGS__))

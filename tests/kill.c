@@ -61,8 +61,9 @@ static struct setting {
 };
 enum { SETTINGS = sizeof settings / sizeof settings[0] };
 
-/* The moments at which VICTIM is killed: a little after SPEAKER has said LINE, or, without a line, at any time between the
- * start of the client and a little after the end. A server that is killed before there is a client needs no client yet. */
+/* The moments at which VICTIM is killed: a little after SPEAKER has said LINE, or, without a line, at any time between
+ * the start of the client and a little after the end. A server that is killed before there is a client needs no client
+ * yet. */
 static const struct moment {
     const char *name;
     enum side victim, speaker;
@@ -88,7 +89,8 @@ static const struct moment {
 };
 enum { MOMENTS = sizeof moments / sizeof moments[0] };
 
-/* What the victim had last done when it died, for the table at the end: the last of its rows whose LINE SPEAKER has said. */
+/* What the victim had last done when it died, for the table at the end: the last of its rows whose LINE SPEAKER has
+ * said. */
 static struct phase {
     enum side victim, speaker;
     const char *line, *name;
@@ -151,8 +153,8 @@ static void interrupt(int number)
     kill_pair();
 }
 
-/* Removes the files of the destination's directory. Returns how many there were beside the destination, or -1 if one of them
- * was not a temporary file of the client. */
+/* Removes the files of the destination's directory. Returns how many there were beside the destination, or -1 if one of
+ * them was not a temporary file of the client. */
 static int clear_destination(void)
 {
     DIR *listing = opendir("in");
@@ -192,7 +194,8 @@ static _Noreturn void die(const char *what)
     exit(EXIT_FAILURE);
 }
 
-/* Tells of something that must hold in every run and did not hold in this one, and, the first time, how to repeat the run. */
+/* Tells of something that must hold in every run and did not hold in this one, and, the first time, how to repeat the
+ * run. */
 __attribute__((format(printf, 1, 2)))
 static void violation(const char *format, ...)
 {
@@ -316,8 +319,8 @@ static void take(struct program *program, int output)
     }
 }
 
-/* Listens to both programs until the one of SIDE has said LINE on its OUTPUT; without a LINE, and in any case, only until all
- * outputs have ended. Kills both, a violation, if the run lasts beyond UNTIL. */
+/* Listens to both programs until the one of SIDE has said LINE on its OUTPUT; without a LINE, and in any case, only
+ * until all outputs have ended. Kills both, a violation, if the run lasts beyond UNTIL. */
 static void hear(enum side side, int output, const char *line, int64_t until)
 {
     while (line == NULL || !said(side, output, line)) {
@@ -367,7 +370,8 @@ static void play(void)
     if (!lonely)
         start(CLIENT, receive);
     if (plan.signal >= 0) {
-        struct timespec delay = { .tv_sec = plan.microseconds / 1000000, .tv_nsec = plan.microseconds % 1000000 * 1000 };
+        struct timespec delay = { .tv_sec = (time_t)(plan.microseconds / 1000000),
+                                  .tv_nsec = (long)(plan.microseconds % 1000000 * 1000) };
         if (moment->line != NULL)
             hear(moment->speaker, 0, moment->line, until);
         nanosleep(&delay, NULL); /* cut short only when we are interrupted */
@@ -389,8 +393,8 @@ static void play(void)
     }
 }
 
-/* Checks what the program of SIDE says on standard error: one line in its own name if it failed, at most one if not. The
- * server has told its port before that. */
+/* Checks what the program of SIDE says on standard error: one line in its own name if it failed, at most one if not.
+ * The server has told its port before that. */
 static void judge_message(enum side side, bool failed)
 {
     const char *text = pair[side].text[1], *end = strchr(text, '\n');

@@ -96,7 +96,8 @@ static _Noreturn void die(int status, const char *what)
     exit(status);
 }
 
-/* The handler of SIGUSR1 and SIGUSR2. It runs before a system call under way returns: before a later packet is looked at. */
+/* The handler of SIGUSR1 and SIGUSR2. It runs before a system call under way returns: before a later packet is looked
+ * at. */
 static void cut_or_mend(int signal_number)
 {
     cut = signal_number == SIGUSR1;
@@ -126,9 +127,9 @@ static double draw(uint64_t *state)
     return (double)((z ^ z >> 31) >> 11) / 9007199254740992.0; /* 53 bits of it: as many as a double holds */
 }
 
-/* Moves this process into a new network namespace and makes device NAME there, with packets of at most MTU bytes. The kernel
- * may not leave checksums to this device, as it does with better ones: so they are right when a packet comes here, and
- * verified when it has been written to the other end. */
+/* Moves this process into a new network namespace and makes device NAME there, with packets of at most MTU bytes. The
+ * kernel may not leave checksums to this device, as it does with better ones: so they are right when a packet comes
+ * here, and verified when it has been written to the other end. */
 static struct end make_end(const char *name, int mtu, uint64_t seed)
 {
     struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI };
@@ -312,7 +313,7 @@ int main(int argc, char *argv[])
     while (!ending) {
         struct pollfd wanted[] = { { .fd = ends[NEAR].device, .events = POLLIN }, { .fd = ends[FAR].device, .events = POLLIN } };
         int64_t left = deliver();
-        struct timespec wait = { .tv_sec = left / 1000000, .tv_nsec = left % 1000000 * 1000 };
+        struct timespec wait = { .tv_sec = (time_t)(left / 1000000), .tv_nsec = (long)(left % 1000000 * 1000) };
         int ready = ppoll(wanted, 2, left < 0 ? NULL : &wait, &none);
         if (ready < 0 && errno != EINTR)
             die(1, "ppoll");

@@ -57,8 +57,8 @@ static int create(const char *name)
     return fd;
 }
 
-/* Starts the program in ARGUMENTS, with OUT, which is closed here, as its standard output and ERROR as its standard error. HERE
- * is the directory to run it in. Returns its process id. */
+/* Starts the program in ARGUMENTS, with OUT, which is closed here, as its standard output and ERROR as its standard
+ * error. HERE is the directory to run it in. Returns its process id. */
 static pid_t run(char *arguments[], int out, int error, int here)
 {
     pid_t pid = fork();
@@ -78,8 +78,8 @@ static pid_t run(char *arguments[], int out, int error, int here)
     return pid;
 }
 
-/* Copies what the server says from FROM to TO, until its first line that names a port, or to the end if PORT is NULL. Puts
- * the port into PORT. Returns true if there was one, false if the server ended without. */
+/* Copies what the server says from FROM to TO, until its first line that names a port, or to the end if PORT is NULL.
+ * Puts the port into PORT. Returns true if there was one, false if the server ended without. */
 static bool copy(FILE *from, int to, char port[8])
 {
     char *line = NULL;

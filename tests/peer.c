@@ -11,7 +11,7 @@
  *     fin          shutdown(SHUT_WR)                             pad N         sends N NUL bytes
  *     reset        closes with a reset                           close         closes
  *     sh COMMAND   runs COMMAND                                  stay          waits until the other side has closed both
- *                                                                              directions or reset the connection
+ *     buffers N    sizes of the socket buffers; first only                     directions or reset the connection
  *
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens; it is what PORT stands for
  *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies what it writes there to ours
@@ -124,8 +124,8 @@ static void flood(long count, int byte)
     }
 }
 
-/* Waits until there is nothing more to expect from the other side: it has closed both directions or reset them. Does not
- * read, so that a full window stays full. */
+/* Waits until there is nothing more to expect from the other side: it has closed both directions or reset them. Does
+ * not read, so that a full window stays full. */
 static void stay(const char *none)
 {
     struct pollfd wanted = { .fd = connection };
@@ -243,7 +243,8 @@ static _Noreturn void hold(int fd, char *command[])
     die(command[0]);
 }
 
-/* Runs COMMAND with a terminal as its standard error, copies what comes out of that, and returns COMMAND's exit status. */
+/* Runs COMMAND with a terminal as its standard error, copies what comes out of that, and returns COMMAND's exit
+ * status. */
 static int on_terminal(char *command[])
 {
     int master = posix_openpt(O_RDWR | O_NOCTTY), status;
@@ -285,6 +286,21 @@ static void print_sizes(int fd, const char *bytes)
     printf("%d %d\n", sizes[0], sizes[1]);
 }
 
+/* Does the action "buffers" if it is the first of WORDS: it has to be done before there is a connection. Returns the
+ * others. */
+static char **set_buffers(int fd, char **words)
+{
+    int bytes;
+
+    if (words[0] == NULL || strcmp(words[0], "buffers") != 0 || words[1] == NULL)
+        return words;
+    bytes = atoi(words[1]);
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes) != 0)
+        die("socket buffers");
+    return words + 2;
+}
+
 int main(int argc, char *argv[])
 {
     struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -306,6 +322,7 @@ int main(int argc, char *argv[])
     }
     if (strcmp(role, "listen") == 0) {
         int port = take_port(fd);
+        words = set_buffers(fd, words);
         if (listen(fd, 1) != 0)
             die("listen");
         fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
@@ -315,6 +332,7 @@ int main(int argc, char *argv[])
         close(fd);
     } else if (strcmp(role, "connect") == 0) {
         name.sin_port = htons((in_port_t)atoi(*words++));
+        words = set_buffers(fd, words);
         if (connect(fd, (struct sockaddr *)&name, sizeof name) != 0)
             die("connect");
         connection = fd;

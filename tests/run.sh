@@ -669,7 +669,7 @@ waits for the answer, and can still hear it
 acknowledgement received
 end-of-file: the client has closed too
 closed
-total: N bytes in N s, N MB/s; waited N times for the other side to take data, N s in all'
+total: N bytes in N s, N MB/s; waited N times for room, N s in all'
         else
             echo "connecting
 connected
@@ -679,7 +679,7 @@ end-of-file: the server has closed its half
 'got' is in place
 acknowledgement sent
 closed
-total: N bytes in N s, N MB/s; waited N times for the other side to take data, N s in all"
+total: N bytes in N s, N MB/s; waited N times for room, N s in all"
         fi)
 END
         mv events events.$side
@@ -741,6 +741,9 @@ torture() { tally "$root/tests/torture" -s "${STEP:-1}" "$root/tests/server-faul
 # Signals at random moments. RUNS and SEED are yours to set.
 kills() { tally sh -c 'cd "$0" && exec tests/kill "$@"' "$root" -n "${RUNS:-120}" ${SEED:+-s "$SEED"}; }
 
+# Many clients at once (-k), and every way to stop the server. CROWD and SEED are yours to set.
+crowd() { tally "$root/tests/crowd" -n "${CROWD:-1000}" ${SEED:+-s "$SEED"} "$server" "$client"; }
+
 # A network that loses, delays, doubles, reorders and damages packets, and a cable that is cut.
 network() { tally sh -c 'sh "$0" | grep -v "^ok"' "$root/tests/network.sh"; }
 
@@ -793,7 +796,7 @@ if [ $# -gt 0 ]; then
     done
 else # everything, in two halves at once
     cd "$root" || exit 1
-    sh tests/run.sh files huge claims memory network >"$work/half" 2>&1 &
+    sh tests/run.sh files huge claims memory network crowd >"$work/half" 2>&1 &
     half=$!
     trap 'kill $half; exit 1' HUP INT TERM
     sh tests/run.sh transcripts buffers options bad_input sources destinations wire hostile doors traces progress kills torture \

@@ -62,6 +62,7 @@ static const struct setup {
     { "fifo", "../large", "fifo", LARGE, true, { { "-b", "0" }, { "-b", "0" } } },
     { "output", "../large", "-", LARGE, true, { { "-b", "0" }, { "-b", "0" } } },
     { "input", "/dev/stdin", "log.txt", SMALL, true, { { NULL }, { NULL } } },
+    { "trace", "../small", "log.txt", SMALL, true, { { "-v" }, { "-v" } } },
     { "names", "../small", "log.txt", SMALL, true, { { "-a", "localhost" }, { "-a", "localhost" } } },
     { "second", "../small", "log.txt", SMALL, false, { { "-a", "127.0.0.1" }, { "-a", "localhost" } } },
 };
@@ -120,7 +121,8 @@ static void put(const char *name, const char *bytes, size_t length)
         die(name);
 }
 
-/* Reads at most ROOM - 1 bytes of the file NAME into TEXT, and a NUL. Returns how many, or -1 if there is no such file. */
+/* Reads at most ROOM - 1 bytes of the file NAME into TEXT, and a NUL. Returns how many, or -1 if there is no such
+ * file. */
 static ssize_t get(const char *name, char *text, size_t room)
 {
     FILE *file = fopen(name, "r");
@@ -187,8 +189,8 @@ static bool has_connected(const char *address)
     return strstr(book, strchr(address, ':') != NULL ? "connects IPv6" : "connects IPv4") != NULL;
 }
 
-/* Connects to the server and leaves again, so that it need not wait for a client that has failed before. This port is its
- * own as long as nobody has connected; later another run may have it. */
+/* Connects to the server and leaves again, so that it need not wait for a client that has failed before. This port is
+ * its own as long as nobody has connected; later another run may have it. */
 static void dismiss_server(const char *address, const char *port)
 {
     const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
@@ -260,8 +262,8 @@ static void finish(int side)
     unlink(book);
 }
 
-/* Runs the two as SETUP says, in the current directory, with FAULT for the program of SIDE. Leaves in outcome what it came
- * to. The client is started when the server has told its port. */
+/* Runs the two as SETUP says, in the current directory, with FAULT for the program of SIDE. Leaves in outcome what it
+ * came to. The client is started when the server has told its port. */
 static void run(const struct setup *setup, int side, const char *fault)
 {
     int words[2][2], input[2], null = open("/dev/null", O_RDWR), from, to;
@@ -334,7 +336,7 @@ static void expect(bool kept, const struct fault *fault, const char *format, ...
 }
 
 /* Returns how many messages SIDE has printed, without the one about the port; -1 if there is anything else among them,
- * unless ELSE_TOO. */
+ * but for the trace, whose lines begin with the time of day, unless ELSE_TOO. */
 static int messages(int side, bool else_too)
 {
     const size_t prefix = strlen(side_names[side]);
@@ -346,7 +348,7 @@ static int messages(int side, bool else_too)
             return -1;
         bool message = strncmp(line, side_names[side], prefix) == 0 && strncmp(line + prefix, ": ", 2) == 0 &&
                        end > line + prefix + 2;
-        if (!message && !else_too)
+        if (!message && !else_too && (*line < '0' || *line > '9'))
             return -1;
         for (const char *byte = line; byte < end; byte++)
             if ((unsigned char)*byte < ' ' || *byte == 127)
