@@ -3,11 +3,10 @@
 # make test       build and run every test
 # make torture    the long form of the tests that break things; SEED=N repeats its random part
 # make bench      measure the pair, beside other programs; SIZE=MIB and ROUNDS=N make it smaller, BENCH='large many' part of it
-# make clean      leave nothing but the sources
+# make clean      leave nothing but the sources; log.txt, where client receives, goes too
 #
 # CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS are yours to set, here or in the environment. Works with GNU make and bmake.
 
-CC ?= cc
 CFLAGS ?= -O2 -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(CFLAGS)
 

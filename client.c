@@ -14,7 +14,8 @@
 
 enum {
     LINKS_MAX = 40,                 /* symbolic links to follow before it must be a loop; what Linux takes */
-    CHANNEL_SIZE = 1024 * 1024,     /* bytes that the pipe for splice holds: the most one may ask for (pipe(7)) */
+    FLUSH_SIZE = 64 * 1024 * 1024,  /* bytes received after which they are flushed to disk */
+    CHANNEL_SIZE = 1024 * 1024,     /* bytes that the pipe for splice holds, where allowed (pipe(7)) */
 };
 
 static const char *file;            /* where to put it: the user's words */
@@ -47,13 +48,14 @@ static void remove_temporary(int signal_number)
 {
     if (temporary[0] != '\0')
         unlink(temporary);
-    raise(signal_number); /* blocked while its handler runs, then deadly: SA_RESETHAND */
+    raise(signal_number); /* deadly now: SA_RESETHAND, and SA_NODEFER not to hold it back */
+    _exit(128 + signal_number); /* only the first process of a container survives that */
 }
 
 /* Has remove_temporary called for SIGNAL_NUMBER, unless that was ignored from the start, as nohup(1) does. */
 static void catch_signal(int signal_number)
 {
-    const struct sigaction action = { .sa_handler = remove_temporary, .sa_flags = (int)SA_RESETHAND };
+    const struct sigaction action = { .sa_handler = remove_temporary, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
     struct sigaction before;
 
     if (sigaction(signal_number, NULL, &before) != 0 ||
@@ -64,20 +66,22 @@ static void catch_signal(int signal_number)
 /* Catches every signal that would end the program, but SIGKILL, which cannot be caught. */
 static void catch_signals(void)
 {
-    static const int deadly[] = { SIGABRT, SIGALRM, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGPOLL, SIGPROF, SIGQUIT,
+    static const int deadly[] = { SIGABRT, SIGALRM, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGPROF, SIGQUIT,
                                   SIGSEGV, SIGSYS, SIGTERM, SIGTRAP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
-#ifdef SIGPWR
-                                  SIGPWR,
+#ifdef SIGPOLL
+                                  SIGPOLL,
 #endif
-#ifdef SIGSTKFLT
-                                  SIGSTKFLT,
+#ifdef SIGPWR
+                                  SIGPWR, SIGSTKFLT, /* Linux only */
 #endif
     };
 
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
         catch_signal(deadly[i]);
+#ifdef SIGRTMIN
     for (int real_time = SIGRTMIN; real_time <= SIGRTMAX; real_time++)
         catch_signal(real_time);
+#endif
 }
 
 /* Reads the command line into the variables above and in common.h. */
@@ -173,21 +177,8 @@ static bool is_standard_output(const struct stat *status)
     return fstat(STDOUT_FILENO, &standard) == 0 && same_file(status, &standard) && !S_ISCHR(status->st_mode);
 }
 
-/* Opens what is written to directly: PATH, or standard output if PATH is NULL, and then the transcript must go
- * elsewhere. */
-static void open_directly(const char *path)
-{
-    do /* opening a FIFO waits for its reader, and a signal may cut that short */
-        output = path != NULL ? open(path, O_WRONLY) : STDOUT_FILENO;
-    while (output < 0 && errno == EINTR);
-    if (output < 0)
-        die(errno, "cannot write '%s'", file);
-    if (path == NULL)
-        transcript = stderr;
-}
-
-/* Opens a temporary file to replace the regular file FILE, or to become it if it does not exist. What can be found out
- * now of what rename will need is found out now. MODE is its permissions. */
+/* Opens a temporary file to replace the regular file FILE, or to become it if it does not exist, and its directory, so
+ * that what is wrong with them shows before the transfer. MODE is its permissions. */
 static void open_replacement(mode_t mode)
 {
     size_t length = directory_length(destination);
@@ -210,10 +201,12 @@ static void open_destination(void)
     int error = stat(file, &status) == 0 ? 0 : errno;
 
     if (strcmp(file, "-") == 0 || (error == 0 && is_standard_output(&status)))
-        open_directly(NULL);
-    else if (error == 0 && !S_ISREG(status.st_mode))
-        open_directly(file); /* refuses a directory */
-    else if (error == 0) {
+        output = STDOUT_FILENO, transcript = stderr;
+    else if (error == 0 && !S_ISREG(status.st_mode)) {
+        while ((output = open(file, O_WRONLY)) < 0) /* not a directory; of a FIFO it waits for the reader */
+            if (errno != EINTR)
+                die(errno, "cannot write '%s'", file);
+    } else if (error == 0) {
         if (access(file, W_OK) != 0) /* rename would replace it all the same, against its owner's wish */
             die(errno, "cannot write '%s'", file);
         follow_links();
@@ -283,14 +276,17 @@ static ssize_t receive_block(void)
 /* The same without our memory: splice moves what has arrived into a pipe, and from there into the output, and all the
  * pipe ever holds are references to pages of the kernel (splice(2)). What splice refuses, a terminal for output say, is
  * left to receive_block, but what is in the pipe by then has to be written first. */
-static ssize_t receive_by_kernel(void)
+static ssize_t receive_some(void)
 {
     static bool refused;
     char block[4096];
     ssize_t count, moved;
 
-    if (!refused && channel[0] < 0)
-        refused = !large_buffers() || pipe(channel) != 0 || fcntl(channel[1], F_SETPIPE_SZ, CHANNEL_SIZE) < 0;
+    if (!refused && channel[0] < 0) {
+        refused = !large_buffers() || pipe(channel) != 0;
+        if (!refused)
+            (void)fcntl(channel[1], F_SETPIPE_SZ, CHANNEL_SIZE); /* a smaller one will do too */
+    }
     if (refused)
         return receive_block();
 
@@ -302,7 +298,7 @@ static ssize_t receive_by_kernel(void)
             return -1;
 
     for (ssize_t left = count; left > 0; left -= moved) {
-        moved = refused ? 0 : splice(channel[0], NULL, output, NULL, (size_t)left, SPLICE_F_MOVE);
+        moved = refused ? 0 : splice(channel[0], NULL, output, NULL, (size_t)left, 0);
         if (moved < 0 && errno == EINTR)
             moved = 0;
         else if (moved <= 0) {
@@ -315,25 +311,8 @@ static ssize_t receive_by_kernel(void)
     return count;
 }
 #else
-static ssize_t receive_by_kernel(void)
-{
-    return receive_block();
-}
+#define receive_some receive_block
 #endif
-
-/* Receives until end-of-file. Whether by read or by splice, what has arrived comes, at least one byte; how the server
- * cut the data into writes cannot be seen. 0 is the end: the server has closed its half. An error is not: after
- * ECONNRESET, said once, read would return 0 too, therefore nothing may be read after an error. */
-static void receive_file(void)
-{
-    ssize_t count;
-
-    while ((count = receive_by_kernel()) > 0)
-        count_bytes(connection, count);
-    if (count < 0)
-        die(errno, "the server did not finish%s%s%s", temporary[0] != '\0' ? ", '" : "",
-            temporary[0] != '\0' ? file : "", temporary[0] != '\0' ? "' is untouched" : "");
-}
 
 /* Flushes FD to disk. Returns true, or false with errno set. What has no disk behind it, a pipe say, is fine as it is
  * (fsync(2), EINVAL). */
@@ -344,6 +323,28 @@ static bool flush(int fd)
     while ((result = fsync(fd)) != 0 && errno == EINTR)
         ;
     return result == 0 || errno == EINVAL || errno == ENOTSUP;
+}
+
+/* Receives until end-of-file. Whether by read or by splice, each call returns what has arrived, at least one byte; how
+ * the server cut the data into writes cannot be seen. 0 is the end: the server has closed its half. An error is not:
+ * after ECONNRESET, said once, read would return 0 too, therefore nothing may be read after an error. */
+static void receive_file(void)
+{
+    intmax_t flushed = 0;
+    ssize_t count;
+
+    while ((count = receive_some()) > 0) {
+        count_bytes(connection, count);
+        /* Not all of it at the end: that could take a slow disk longer than the server has patience. */
+        if (transfer.bytes - flushed >= FLUSH_SIZE) {
+            if (!flush(output))
+                die(errno, "cannot write '%s'", file);
+            flushed = transfer.bytes;
+        }
+    }
+    if (count < 0)
+        die(errno, "the server did not finish%s%s%s", temporary[0] != '\0' ? ", '" : "",
+            temporary[0] != '\0' ? file : "", temporary[0] != '\0' ? "' is untouched" : "");
 }
 
 /* Puts the file in place, to stay there even if the power fails now, as far as fsync goes: first its content, then its
@@ -362,16 +363,6 @@ static bool put_in_place(void)
         return true;
     warn(errno, "'%s' is complete but not safely on disk, and so not acknowledged", file);
     return false;
-}
-
-/* Waits for -d seconds. */
-static void wait_for_delay(void)
-{
-    struct timespec left = { .tv_sec = delay };
-
-    while (delay > 0 && nanosleep(&left, &left) != 0)
-        if (errno != EINTR)
-            die(errno, "cannot sleep");
 }
 
 /* Sends the acknowledgement, and lets close send an ordinary FIN. Returns true, or false with errno set: then the file
@@ -401,7 +392,8 @@ int main(int argc, char *argv[])
     trace(connection, "'%s' is in place", file);
     say("Recv done, data in %s\n", file);
 
-    wait_for_delay();
+    for (unsigned left = (unsigned)delay; left > 0; left = sleep(left))
+        ;
     if (certain) {
         if (acknowledge()) {
             trace(connection, "acknowledgement sent");

@@ -20,7 +20,7 @@ enum {
     CLIENTS_MAX = 256,          /* served at the same time with -k; whoever comes then waits in the queue of listen */
     PAUSE_MILLISECONDS = 200,   /* with -k: how often to look what is to be done even if nothing happens */
     REPLY_MAX = 1025,           /* bytes of a reply that are looked at */
-    CALL_MAX = 1 << 30,         /* bytes sent by one call at the most */
+    CALL_MAX = 1 << 30,         /* bytes sent by one call at the most: what every size_t can count */
     DRAIN_BYTES = 64 * 1024,    /* after the acknowledgement: how much more of the client is read and dropped, */
     DRAIN_MICROSECONDS = 1000000,/* and for how long */
 };
@@ -139,15 +139,28 @@ static void listen_for_clients(void)
 static bool may_accept_again(int error)
 {
     return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ECONNABORTED || error == EPROTO ||
-           error == ENETDOWN || error == ENETUNREACH || error == EHOSTUNREACH;
+#ifdef ENONET
+           error == ENONET ||
+#endif
+           error == ENOPROTOOPT || error == EHOSTDOWN || error == EOPNOTSUPP || error == ENETDOWN ||
+           error == ENETUNREACH || error == EHOSTUNREACH;
 }
 
-/* Accepts a connection if there is one. Returns its descriptor, or -1 with errno set. Keeps the address of the client,
- * because who asks for it later (getpeername) learns nothing of a client that is gone again. */
-static int accept_connection(void)
+/* Accepts a connection if there is one, as connection, and sees to it that an early end is a reset: Linux and the BSDs
+ * let it inherit that from the listening socket, but POSIX does not promise it. Keeps the address of the client, since
+ * getpeername fails once the client is gone. Returns true, or false with errno set. */
+static bool accept_connection(void)
 {
+    int error;
+
     peer_length = sizeof peer;
-    return accept(listener, (struct sockaddr *)&peer, &peer_length);
+    connection = accept(listener, (struct sockaddr *)&peer, &peer_length);
+    if (connection >= 0 && set_nonblocking(connection) && reset_on_close(connection, true))
+        return true;
+    error = errno;
+    close_once(&connection);
+    errno = error;
+    return false;
 }
 
 /* Waits for a client and accepts its connection. */
@@ -155,7 +168,7 @@ static void accept_client(void)
 {
     int64_t until = deadline();
 
-    while ((connection = accept_connection()) < 0) {
+    while (!accept_connection()) {
         if (!may_accept_again(errno))
             die(errno, "cannot accept a connection");
         if (!wait_until(listener, POLLIN, until))
@@ -163,14 +176,11 @@ static void accept_client(void)
     }
 }
 
-/* Prepares the new connection and says who it is. Linux and the BSDs let it inherit SO_LINGER from the listening
- * socket, but POSIX does not promise that. */
+/* Says who the new client is. */
 static void welcome_client(void)
 {
     char host[HOST_ROOM], service[PORT_ROOM];
 
-    if (!set_nonblocking(connection) || !reset_on_close(connection, true))
-        die(errno, "cannot set up the connection");
     print_name(&peer, peer_length, host, service);
     trace(connection, "accepted");
     say("New client：%d , IP %s , Port %s\n", connection, host, service);
@@ -220,11 +230,11 @@ static ssize_t send_block(size_t most)
     static char block[BLOCK_SIZE];
     ssize_t length, count;
 
-    do
-        length = read(source, block, most < sizeof block ? most : sizeof block);
-    while (length < 0 && (errno == EINTR || errno == EAGAIN));
-    if (length < 0)
-        die(errno, "cannot read '%s'", file);
+    while ((length = read(source, block, most < sizeof block ? most : sizeof block)) < 0)
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            wait_for_file();
+        else if (errno != EINTR)
+            die(errno, "cannot read '%s'", file);
     for (ssize_t sent = 0; sent < length; sent += count) {
         count = write_some(connection, block + sent, (size_t)(length - sent));
         if (count < 0)
@@ -237,7 +247,7 @@ static ssize_t send_block(size_t most)
 #if LINUX
 /* The same without our memory: the kernel hands the pages of the file to the socket (sendfile(2)). Whatever it refuses,
  * a file it cannot read included, is left to send_block, which can do it or say what is wrong. */
-static ssize_t send_by_kernel(size_t most)
+static ssize_t send_some(size_t most)
 {
     static bool refused;
     ssize_t count;
@@ -255,10 +265,7 @@ static ssize_t send_by_kernel(size_t most)
     return send_block(most);
 }
 #else
-static ssize_t send_by_kernel(size_t most)
-{
-    return send_block(most);
-}
+#define send_some send_block
 #endif
 
 /* Sends LENGTH bytes of the file, or all until its end if LENGTH is -1. Whether by write or by sendfile, the call
@@ -270,7 +277,7 @@ static void send_file(off_t length)
     ssize_t count;
 
     while (left > 0) {
-        count = send_by_kernel(left < CALL_MAX ? (size_t)left : CALL_MAX);
+        count = send_some(left < CALL_MAX ? (size_t)left : CALL_MAX);
         if (count == 0)
             die(0, "'%s' is shorter than it was: %jd of its %jd bytes are missing", file, (intmax_t)left,
                 (intmax_t)length);
@@ -326,7 +333,7 @@ static void read_acknowledgement(void)
 
     if (tracing)
         watch_fin(until);
-    while (length < ACKNOWLEDGEMENT_LENGTH) {
+    while (length < ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, length) == 0) {
         count = read_some(connection, reply + length, sizeof reply - length, until);
         if (count <= 0)
             break;
@@ -344,7 +351,7 @@ static void read_acknowledgement(void)
 
 /* Ends the connection in good order. Everything has been said, so closing may send an ordinary FIN again. But closing
  * while there is something to read sends a reset even so (RFC 2525, 2.17), hence the rest of what the client sends is
- * read and dropped first: the client of others may pad its reply, or end it with a newline. Within limits: this is a
+ * read and dropped first: other clients may pad their reply, or end it with a newline. Within limits: this is a
  * courtesy. */
 static void close_connection(void)
 {
@@ -357,7 +364,7 @@ static void close_connection(void)
         warn(errno, "client %d may see a reset", connection);
     while (dropped < DRAIN_BYTES && (count = read_some(connection, block, sizeof block, until)) > 0)
         dropped += (size_t)count;
-    trace(connection, count == 0 ? "end-of-file: the client has closed too" : "the client has not closed its half");
+    trace(connection, count == 0 ? "end-of-file: the client has closed too" : "no end-of-file from the client");
     close_once(&connection);
     trace(-1, "closed");
 }
@@ -450,8 +457,8 @@ static _Noreturn void be_child(pid_t parent, int place)
 {
     int number;
 
-    /* Ctrl-C in a terminal sends SIGINT to all of us. But how we end is for the parent to say, which has SIGKILL for
-     * that; and if the parent itself is killed, Linux sends it to us. Elsewhere we end when our client is served. */
+    /* Ctrl-C in a terminal sends SIGINT to all of us, but it is the parent that decides when we end, with SIGKILL.
+     * And if the parent itself is killed, Linux sends us that. Elsewhere we end when our client is served. */
     on_signal(SIGINT, SIG_IGN);
     on_signal(SIGTERM, SIG_IGN);
 #if LINUX
@@ -462,8 +469,7 @@ static _Noreturn void be_child(pid_t parent, int place)
         exit(EXIT_FAILURE);
 
     /* Each client gets a number of its own, so that its lines can be told from those of the others. */
-    number = connection + place;
-    if (place > 0 && dup2(connection, number) == number) {
+    if (place > 0 && (number = fcntl(connection, F_DUPFD, connection + place)) >= 0) {
         close_once(&connection);
         connection = number;
     }
@@ -480,9 +486,7 @@ static bool accept_and_fork(void)
     const pid_t parent = getpid();
     int place = 0;
 
-    if (connection < 0)
-        connection = accept_connection();
-    if (connection < 0)
+    if (connection < 0 && !accept_connection())
         return may_accept_again(errno);
 
     while (children[place] != 0)
@@ -516,7 +520,7 @@ static void serve_many(void)
                 warn(0, "%d clients are still being served, and another signal ends them", active);
         } else if (stops == 0 && active < CLIENTS_MAX && !lacking)
             wanted.fd = listener;
-        /* Not longer, because a signal that comes just before poll does not interrupt it. */
+        /* Not for ever: a signal that comes just before poll does not end its wait. */
         if (poll(&wanted, 1, PAUSE_MILLISECONDS) < 0 && errno != EINTR)
             die(errno, "cannot wait for clients");
         if (stops > 0 || active == CLIENTS_MAX || (wanted.revents == 0 && !lacking))

@@ -557,7 +557,7 @@ static void partial_write(void)
         expect_asleep(writer);
         second = put_now(pair.near, 1);
         expect(must(waitpid(writer, NULL, WNOHANG), "waitpid") == 0,
-               "it has not returned, a second write of 1 byte has: %zu taken", second);
+               "it has not returned; a second write of 1 byte that asks not to wait has: %zu taken", second);
         take_all(pair.far, sizes[i] + second);
         status = end_of(writer);
         expect(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS, "when the peer had read, it returned its full size");
@@ -1032,7 +1032,7 @@ static const struct experiment {
     {"write-returns-early", "write returns when the kernel has the bytes, not when the peer has.", write_returns_early},
     {"no-boundaries", "TCP keeps no boundaries: several writes may be one read, one write several reads.", no_boundaries},
     {"full-buffer", "When the buffers are full, nothing more is taken until the peer reads.", full_buffer},
-    {"partial-write", "A blocking write puts in what fits, waits with the rest, and locks nobody out.", partial_write},
+    {"partial-write", "A blocking write puts in what fits, and waits with the rest for room, not for a lock.", partial_write},
     {"close-delivers", "close still delivers what is in the send buffer.", close_delivers},
     {"close-unread", "close with unread input resets the connection and loses output as well.", close_unread},
     {"half-close", "shutdown(SHUT_WR) gives the peer an end-of-file; the other direction works on.", half_close},

@@ -253,11 +253,15 @@ static int open_output(const char *name)
     return fd;
 }
 
-/* Becomes the program PATH with these three descriptors. */
+/* Becomes the program PATH with these three descriptors, and no other that we may have inherited: it prints the numbers of
+ * its own. */
 static _Noreturn void become(const char *path, char *arguments[], int in, int out, int err)
 {
-    if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0)
+    if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0) {
+        for (int fd = 3; fd < 1024; fd++)
+            close(fd);
         execvp(path, arguments);
+    }
     _exit(127);
 }
 

@@ -54,8 +54,8 @@ ladder() {
         side == "client" && /last bytes/ { once($6 " bytes of data", 1) }
         side == "client" && /end-of-file/ { once("FIN: that was all", 1) }
         side == "server" && state[side] == "FIN_WAIT2" { once("ACK of the FIN", 0) }
-        side == "server" && /acknowledgement received/ { once(thanks, 0) }
-        side == "server" && /end-of-file/ { once("FIN", 0) }
+        side == "server" && (state[side] == "CLOSE" || /acknowledgement received/) { once(thanks, 0) }
+        side == "server" && (state[side] == "CLOSE" || /end-of-file/) { once("FIN", 0) }
         side == "server" { row(time, state["server"], " " text, tolower(state["client"])) }
         side == "client" { row(time, tolower(state["server"]), sprintf("%44s ", text), state["client"]) }
         text == "connecting" { once("SYN, SYN+ACK, ACK", 0) }
@@ -63,16 +63,16 @@ ladder() {
         /half-close/ { once("FIN: that was all", 1) }
         /acknowledgement sent/ { once(thanks, 0) }
         side == "client" && text == "closed" { once("FIN", 0) }
-        END { printf "\n%s", totals }' | cut -c 1-200
+        END { printf "\n%s", totals }'
 }
 
 case ${1-} in
-    transcripts) options='' show=transcripts ;;
-    *) options='-v -d 1' show=ladder ;;
+    transcripts) server='' client='' show=transcripts ;;
+    *) server='-v' client='-v -d 1' show=ladder ;;
 esac
-# shellcheck disable=SC2086 # words
-tests/pair "$work" ./server ${options%-d 1} -p 0 client.c @ ./client $options -p PORT "$work/log.txt" || {
-    echo 'The pair did not end.'
+# shellcheck disable=SC2086 # options are words
+tests/pair "$work" ./server $server -p 0 client.c @ ./client $client -p PORT "$work/log.txt" || {
+    echo 'The two could not be run.'
     exit 1
 }
 if [ "$(cat "$work/server.status") $(cat "$work/client.status")" != '0 0' ]; then
