@@ -755,6 +755,26 @@ kills() { tally sh -c 'cd "$0" && exec tests/kill "$@"' "$root" -n "${RUNS:-120}
 # Many clients at once (-k), and every way to stop the server. CROWD and SEED are yours to set.
 crowd() { tally "$root/tests/crowd" -n "${CROWD:-1000}" ${SEED:+-s "$SEED"} "$server" "$client"; }
 
+# When there is no process to be had, server -k says so once, goes on, and serves the next client that comes in better times.
+shortage() {
+    other='setpriv --reuid 65534 --regid 65534 --clear-groups' # a user with few processes; root has no limit
+    poor="$other prlimit --nproc=1:"
+    if [ "$(id -u)" != 0 ] || ! $poor "$server" -h >/dev/null 2>&1; then
+        skip 'too few processes (needs root, setpriv and prlimit)'
+        return
+    fi
+    chmod 755 .
+    run sh -c 'echo $$ >pid; exec $0 "$1" -k -p 0 text' "$poor" "$server" @ sh -c '
+        "$0" -t 1 -p "$1" got
+        [ $? = 1 ] && [ ! -e got ] && $2 prlimit --pid "$(cat pid)" --nproc=4096: && "$0" -t 5 -p "$1" got
+        status=$?
+        kill "$(cat pid)"
+        exit $status' "$client" PORT "$other"
+    check 'no process for the first client, one for the second' both 0 0
+    check 'no process: the file is there' same text got
+    check 'no process: the server says so once' is "$(grep -c 'cannot serve another client just now: Resource' p/server.err)" 1
+}
+
 # A network that loses, delays, doubles, reorders and damages packets, and a cable that is cut.
 network() { tally sh -c 'sh "$0" | grep -v "^ok"' "$root/tests/network.sh"; }
 
@@ -807,7 +827,7 @@ if [ $# -gt 0 ]; then
     done
 else # everything, in two halves at once
     cd "$root" || exit 1
-    sh tests/run.sh files huge claims memory network crowd >"$work/half" 2>&1 &
+    sh tests/run.sh files huge claims memory network crowd shortage >"$work/half" 2>&1 &
     half=$!
     trap 'kill $half; exit 1' HUP INT TERM
     sh tests/run.sh transcripts buffers options bad_input sources destinations wire hostile doors traces progress kills torture \
