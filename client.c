@@ -43,19 +43,27 @@ static void give_back(void)
 }
 
 /* The handler of every signal that would end the program: removes the temporary file, then lets the signal do what it
- * does without a handler. unlink and raise are safe here (signal-safety(7)). */
+ * does without a handler. All calls in here are allowed in a handler (signal-safety(7)). Not SA_RESETHAND: a second
+ * signal could be deadly before the first has done its work. */
 static void remove_temporary(int signal_number)
 {
+    const struct sigaction deadly = { .sa_handler = SIG_DFL };
+    sigset_t this_one;
+
     if (temporary[0] != '\0')
         unlink(temporary);
-    raise(signal_number); /* deadly now: SA_RESETHAND, and SA_NODEFER not to hold it back */
+    sigaction(signal_number, &deadly, NULL);
+    sigemptyset(&this_one);
+    sigaddset(&this_one, signal_number);
+    sigprocmask(SIG_UNBLOCK, &this_one, NULL);
+    raise(signal_number);
     _exit(128 + signal_number); /* only the first process of a container survives that */
 }
 
 /* Has remove_temporary called for SIGNAL_NUMBER, unless that was ignored from the start, as nohup(1) does. */
 static void catch_signal(int signal_number)
 {
-    const struct sigaction action = { .sa_handler = remove_temporary, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
+    const struct sigaction action = { .sa_handler = remove_temporary };
     struct sigaction before;
 
     if (sigaction(signal_number, NULL, &before) != 0 ||

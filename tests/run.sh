@@ -755,6 +755,19 @@ kills() { tally sh -c 'cd "$0" && exec tests/kill "$@"' "$root" -n "${RUNS:-120}
 # Many clients at once (-k), and every way to stop the server. CROWD and SEED are yours to set.
 crowd() { tally "$root/tests/crowd" -n "${CROWD:-1000}" ${SEED:+-s "$SEED"} "$server" "$client"; }
 
+# A signal that comes twice, as from timeout(1), finds no moment in which it leaves the temporary file behind.
+twice() {
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+        run "$peer" listen send text stay @ sh -c '"$0" -p "$1" got >said & client=$!
+            until grep -q Recving said || ! kill -0 $client; do :; done
+            kill $client; kill $client; wait $client' "$client" PORT
+        if [ "$c" != 143 ] || ! clean .; then break; fi
+    done
+    check "SIGTERM twice, $i times" is "$c" 143
+    check 'SIGTERM twice: nothing is left' clean .
+    rm -f .client-*
+}
+
 # When there is no process to be had, server -k says so once, goes on, and serves the next client that comes in better times.
 shortage() {
     other='setpriv --reuid 65534 --regid 65534 --clear-groups' # a user with few processes; root has no limit
@@ -764,6 +777,7 @@ shortage() {
         return
     fi
     chmod 755 .
+    rm -f got
     run sh -c 'echo $$ >pid; exec $0 "$1" -k -p 0 text' "$poor" "$server" @ sh -c '
         "$0" -t 1 -p "$1" got
         [ $? = 1 ] && [ ! -e got ] && $2 prlimit --pid "$(cat pid)" --nproc=4096: && "$0" -t 5 -p "$1" got
@@ -830,7 +844,7 @@ else # everything, in two halves at once
     sh tests/run.sh files huge claims memory network crowd shortage >"$work/half" 2>&1 &
     half=$!
     trap 'kill $half; exit 1' HUP INT TERM
-    sh tests/run.sh transcripts buffers options bad_input sources destinations wire hostile doors traces progress kills torture \
+    sh tests/run.sh transcripts buffers options bad_input sources destinations wire hostile doors twice traces progress kills torture \
         >"$work/other" 2>&1
     wait $half
     add_counts "$work/other"
