@@ -22,7 +22,7 @@ enum {
     REPLY_MAX = 1025,           /* bytes of a reply that are looked at */
     CALL_MAX = 1 << 30,         /* bytes sent by one call at the most: what every size_t can count */
     DRAIN_BYTES = 64 * 1024,    /* after the acknowledgement: how much more of the client is read and dropped, */
-    DRAIN_MICROSECONDS = 1000000,/* and for how long */
+    DRAIN_MICROSECONDS = 1000000, /* and for how long */
 };
 
 static const char *file;        /* what to send */
