@@ -1,0 +1,230 @@
+/*
+ * tools.h - what the test programs of this directory share: how one fails, draws numbers, reads the clock, starts other
+ * programs, works in a directory of its own, and leaves nothing behind.
+ *
+ * Include it first: it chooses what the system headers show. Nothing in here is needed to build or run the pair.
+ */
+#ifndef TOOLS_H
+#define TOOLS_H
+
+#ifdef __linux__
+#define _GNU_SOURCE
+#else
+#define _XOPEN_SOURCE 700
+#endif
+#define _FILE_OFFSET_BITS 64
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *tool = "?";          /* the name of this program, for its messages */
+static char workplace[PATH_MAX];        /* the directory that make_workplace made; removed at the end */
+
+/* Says what failed and why (errno), and ends the program with status 2: the test could not be made. */
+static inline _Noreturn void die(const char *what)
+{
+    fprintf(stderr, "%s: %s: %s\n", tool, what, strerror(errno));
+    exit(2);
+}
+
+/* Returns RESULT, unless that is -1, which ends the program: for calls that set errno. */
+static inline int must(int result, const char *what)
+{
+    if (result == -1)
+        die(what);
+    return result;
+}
+
+/* Returns microseconds on a clock that never jumps. */
+static inline int64_t microseconds(void)
+{
+    struct timespec now;
+
+    must(clock_gettime(CLOCK_MONOTONIC, &now), "clock_gettime");
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Returns the next number of a sequence that is the same on every machine (splitmix64, Steele, Lea and Flood 2014). Every
+ * STATE is a good one to begin with. */
+static inline uint64_t draw(uint64_t *state)
+{
+    uint64_t mixed = *state += 0x9e3779b97f4a7c15;
+
+    mixed = (mixed ^ mixed >> 30) * 0xbf58476d1ce4e5b9;
+    mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111eb;
+    return mixed ^ mixed >> 31;
+}
+
+/* Returns a seed that differs from run to run, short enough to type. */
+static inline uint64_t any_seed(void)
+{
+    return ((uint64_t)time(NULL) * 1000 + (uint64_t)getpid()) % 1000000;
+}
+
+/* ---- Files --------------------------------------------------------------------------------------------------- */
+
+static inline int remove_entry(const char *path, const struct stat *status, int type, struct FTW *place)
+{
+    (void)status, (void)type, (void)place;
+    remove(path); /* what is gone already is fine */
+    return 0;
+}
+
+/* Removes the directory PATH and all that is in it. Follows no links. */
+static inline void remove_tree(const char *path)
+{
+    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Makes a directory under TMPDIR or /tmp, puts its name into workplace and goes there. Whoever calls sees to its end, with
+ * remove_tree or supervise. */
+static inline void make_workplace(void)
+{
+    const char *parent = getenv("TMPDIR");
+
+    snprintf(workplace, sizeof workplace, "%s/%s.XXXXXX", parent != NULL ? parent : "/tmp", tool);
+    if (mkdtemp(workplace) == NULL || chdir(workplace) != 0)
+        die(workplace);
+}
+
+/* Makes the file NAME of the LENGTH bytes of CONTENT, in place of what it held. */
+static inline void put_file(const char *name, const void *content, size_t length)
+{
+    FILE *file = fopen(name, "w");
+
+    if (file == NULL || fwrite(content, 1, length, file) != length || fclose(file) != 0)
+        die(name);
+}
+
+/* Reads at most ROOM - 1 bytes of the file NAME into TEXT and ends them with a NUL. Returns how many there were, or -1, with
+ * TEXT empty, if there is no such file. */
+static inline ssize_t get_file(const char *name, char *text, size_t room)
+{
+    FILE *file = fopen(name, "r");
+    size_t length = file == NULL ? 0 : fread(text, 1, room - 1, file);
+
+    text[length] = '\0';
+    if (file != NULL)
+        fclose(file);
+    return file == NULL ? -1 : (ssize_t)length;
+}
+
+/* ---- Programs ------------------------------------------------------------------------------------------------ */
+
+/* Makes a pipe that no program inherits unless start_program gives it an end. */
+static inline void make_pipe(int ends[2])
+{
+    must(pipe(ends), "pipe");
+    must(fcntl(ends[0], F_SETFD, FD_CLOEXEC), "fcntl");
+    must(fcntl(ends[1], F_SETFD, FD_CLOEXEC), "fcntl");
+}
+
+/* Opens the file NAME, emptied, for a program to write to. No program inherits it unless start_program gives it. */
+static inline int open_output(const char *name)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+
+    if (fd < 0)
+        die(name);
+    return fd;
+}
+
+/* Forks, and lets nothing be printed twice. Returns what fork does, but never -1. */
+static inline pid_t split(void)
+{
+    if (fflush(stdout) != 0)
+        die("standard output");
+    return must(fork(), "fork");
+}
+
+/* Starts the program WORDS[0], found as a shell finds it, with these three descriptors. A signal that whoever started us
+ * ignores does what it does by default there. Returns its process id. */
+static inline pid_t start_program(char *const words[], int in, int out, int err)
+{
+    pid_t pid = split();
+
+    if (pid != 0)
+        return pid;
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0)
+        execvp(words[0], words);
+    dprintf(STDERR_FILENO, "%s: %s\n", words[0], strerror(errno));
+    _exit(127);
+}
+
+/* Waits for the child PID. Returns its exit status, or 128 and the signal that killed it, as a shell does. */
+static inline int status_of(pid_t pid)
+{
+    int status;
+
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            die("waitpid");
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* ---- The end ------------------------------------------------------------------------------------------------- */
+
+static inline void wake_sigwait(int signal_number)
+{
+    (void)signal_number;
+}
+
+/* Divides this program in two. The one that returns does the work, as the leader of a process group to which all it starts
+ * belong. The other one waits for its end, for SIGHUP, SIGINT or SIGTERM, or for SECONDS, then kills what is left of the
+ * group, removes the workplace, and ends with the worker's exit status, or with 128 and the signal. */
+static inline void supervise(unsigned seconds)
+{
+    static const int awaited[] = { SIGHUP, SIGINT, SIGTERM, SIGALRM, SIGCHLD };
+    const struct sigaction child = { .sa_handler = wake_sigwait, .sa_flags = SA_NOCLDSTOP };
+    sigset_t set, before;
+    int came, status;
+    pid_t worker;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof awaited / sizeof awaited[0]; i++)
+        sigaddset(&set, awaited[i]);
+    must(sigprocmask(SIG_BLOCK, &set, &before), "sigprocmask");
+    must(sigaction(SIGCHLD, &child, NULL), "sigaction"); /* sigwait does not see what is ignored */
+    worker = split();
+    if (worker == 0) {
+        must(setpgid(0, 0), "setpgid");
+        signal(SIGCHLD, SIG_DFL);
+        must(sigprocmask(SIG_SETMASK, &before, NULL), "sigprocmask");
+        return;
+    }
+    setpgid(worker, worker); /* both do it, whoever comes first; to fail is to be late */
+    alarm(seconds);
+    sigwait(&set, &came);
+    if (came == SIGALRM)
+        fprintf(stderr, "%s: not done after %u seconds\n", tool, seconds);
+    if (came != SIGCHLD)
+        kill(-worker, SIGKILL);
+    status = status_of(worker);
+    kill(-worker, SIGKILL); /* what the worker has started and left */
+    if (chdir("/") == 0 && workplace[0] != '\0')
+        remove_tree(workplace);
+    exit(came == SIGCHLD ? status : 128 + came);
+}
+
+#endif
