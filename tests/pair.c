@@ -6,21 +6,22 @@
  *     pair -t SERVER @ CLIENT                              measures both, to the end of both
  *     pair -t -k TIMES [-j JOBS] SERVER @ CLIENT           runs CLIENT so often, so many at once, and then ends SERVER
  *
- * SERVER, CLIENT and COMMAND are programs with their arguments. No client starts before the server listens. In the words of
- * both PORT stands for the port, and SLOT for a number from 0 to JOBS - 1 that no other client has at that time, wherever
- * no letter stands beside it. A server whose words have no PORT chooses one and tells it on standard error: "listening on
- * ADDRESS port N". For others a free one is chosen, and /proc/net/tcp shows when they listen, hence on Linux only.
+ * SERVER, CLIENT and COMMAND are programs with their arguments. No client starts before the server listens. In the
+ * words of both PORT stands for the port, and SLOT for a number from 0 to JOBS - 1 that no other client has at that
+ * time, wherever no letter stands beside it. A server whose words have no PORT chooses one and tells it on standard
+ * error: "listening on ADDRESS port N". For others a free one is chosen, and /proc/net/tcp shows when they listen,
+ * hence on Linux only.
  *
- * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same of
- * the client, and status, one line with both statuses: "read s c <DIRECTORY/status". All of them are emptied before
+ * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same
+ * of the client, and status, one line with both statuses: "read s c <DIRECTORY/status". All of them are emptied before
  * anything starts, and DIRECTORY/got is removed, for a client to make. A status is what the shell would say: the exit
  * status, or 128 plus the number of the signal; "none" for a client that never started because the server ended first.
  * Exits with 0 when both have ended, within LIMIT seconds.
  *
  * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
  * numbers: seconds from the start of the first client to the end of all; seconds from the start of the server; and the
- * largest resident sizes of server and client in KiB, as far as Linux tells them: none smaller than this program is itself
- * (getrusage(2), ru_maxrss). Exit with 0 if all ended with 0, 77 if it cannot be seen who listens, and 1 otherwise.
+ * largest resident sizes of server and client in KiB, as far as Linux tells them: none smaller than this program is
+ * itself (getrusage(2), ru_maxrss). Exit with 0 if all ended with 0, 77 if it cannot be seen who listens, 1 otherwise.
  *
  * However this program ends, all that it started ends with it, unless that left its process group.
  */
@@ -62,8 +63,9 @@ static void stop(int signal_number)
     _exit(128 + signal_number);
 }
 
-/* Starts the program WORDS[0] with the descriptors of COMMAND, in the group. Unlike start_program of tools.h it need not
- * copy this process before that: a third of what it costs to start a program, and the tests do so thousands of times. */
+/* Starts the program WORDS[0] with the descriptors of COMMAND, in the group. Unlike start_program of tools.h it need
+ * not copy this process before that: a third of what it costs to start a program, and the tests do so thousands of
+ * times. */
 static pid_t spawn(const struct command *command, char *const words[])
 {
     posix_spawn_file_actions_t files;
@@ -141,8 +143,8 @@ static int finish(struct command *command, pid_t pid)
 
 /* ---- A server that listens ----------------------------------------------------------------------------------- */
 
-/* Copies what the server says to TO: to the end, or up to the line that tells the port, which becomes known. That line is
- * not copied when we measure: nobody keeps it then. */
+/* Copies what the server says to TO: to the end, or up to the line that tells the port, which becomes known. That line
+ * is not copied when we measure: nobody keeps it then. */
 static void copy(int to, bool to_the_end)
 {
     char *line = NULL;
@@ -203,8 +205,8 @@ static bool listening(void)
     return found;
 }
 
-/* Starts a server that is told its port, and waits until it listens, or has ended before so often that somebody else on its
- * port cannot be the reason. */
+/* Starts a server that is told its port, and waits until it listens, or has ended before so often that somebody else on
+ * its port cannot be the reason. */
 static void listen_on_free_port(struct command *server)
 {
     const struct timespec pause = { .tv_nsec = 200000 };
@@ -230,8 +232,8 @@ static void listen_on_free_port(struct command *server)
 
 /* ---- The run ------------------------------------------------------------------------------------------------- */
 
-/* Runs SERVER and then CLIENT TIMES times, JOBS at a time. KEEPS tells that SERVER goes on after that. Returns the status of
- * the last client that failed, or 0; -1 if none could be started. *FIRST is when the first was. */
+/* Runs SERVER and then CLIENT TIMES times, JOBS at a time. KEEPS tells that SERVER goes on after that. Returns the
+ * status of the last client that failed, or 0; -1 if none could be started. *FIRST is when the first was. */
 static int run(struct command *server, struct command *client, int times, int jobs, bool keeps, int64_t *first)
 {
     pid_t pids[JOBS_MAX] = { 0 };
