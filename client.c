@@ -4,40 +4,253 @@
  *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
  *     ./client                     in another: receives it into log.txt
  *
- * main at the bottom tells the whole story, one call a step; the functions above it stand in the same order. Read
- * server.c first; common.h has what both share.
+ * Read server.c first, then this from top to bottom: main tells the whole story, one call a step, and the functions that
+ * take these steps follow in the same order. Two chapters at the end can be skipped: what is written to, and the options.
  *
  * A regular file is whole or untouched: it is received into a temporary one beside it, which is flushed to disk and
  * renamed over the destination. Only when that is done does the server hear the acknowledgement.
  */
 #include "common.h"
 
+#ifdef __linux__
+#include <sys/xattr.h>
+#endif
+
 enum {
-    LINKS_MAX = 40,                 /* symbolic links to follow before it must be a loop; what Linux takes */
     FLUSH_SIZE = 64 * 1024 * 1024,  /* bytes received after which they are flushed to disk */
-    CHANNEL_SIZE = 1024 * 1024,     /* bytes that the pipe for splice holds, where allowed (pipe(7)) */
+    PIPE_SIZE = 1024 * 1024,        /* bytes that the pipe for splice holds, where allowed (pipe(7)) */
+    ACL_MAX = 4096,                 /* bytes of an access control list */
+    TRIES = 1000,                   /* how often to look again when somebody else is changing what we look at */
 };
 
-static const char *file;            /* where to put it: the user's words */
+static const char *path;            /* where to put the file: the user's words */
 static int delay;                   /* -d: seconds from the end of the file to the acknowledgement */
-
-/* What the program holds, to be given back on every way out. Descriptors are -1, and names empty, when there is
- * none. */
 static int connection = -1;         /* the socket of the connection to the server */
 static int output = -1;             /* what is written to: the temporary file, a device, a pipe */
-static int directory = -1;          /* the directory of the destination */
-static int channel[2] = { -1, -1 }; /* the pipe that splice needs */
-static char destination[PATH_MAX];  /* the file to replace, with symbolic links followed */
-static char temporary[PATH_MAX];    /* the name of the temporary file while it exists */
+static int directory = -1;          /* the directory of the destination: our working directory while there is one */
+static char name[PATH_MAX];         /* the name of the destination in there */
+static char temporary[64];          /* the name of the temporary file in there; empty if there is none */
+static off_t old_size;              /* the size of the file to replace, 0 if there is none */
 
-/* Closes whatever is open, which resets a connection before its time, and removes the temporary file. */
-static void give_back(void)
+static void read_options(int argc, char *argv[]);
+static void open_destination(void);
+static void connect_to_server(void);
+static void receive_file(void);
+static bool put_in_place(void);
+static bool acknowledge(void);
+
+int main(int argc, char *argv[])
 {
-    close_once(&connection);
-    close_once(&output);
-    close_once(&directory);
-    close_once(&channel[0]);
-    close_once(&channel[1]);
+    bool safe;
+
+    start_up("client");
+    read_options(argc, argv);
+    open_destination();
+
+    connect_to_server();
+    print("Connected to server");
+    print("Recving data");
+    receive_file();
+    safe = put_in_place();
+    print("Recv done, data in %s", path);
+
+    for (unsigned left = (unsigned)delay; left > 0; left = sleep(left))
+        ;
+    if (safe && acknowledge())
+        print("Send to server: %s", acknowledgement);
+    close(connection);
+    trace(-1, "closed");
+    print("Client close");
+    return EXIT_SUCCESS;
+}
+
+/* ---- The steps of the story ------------------------------------------------------------------------------------ */
+
+/* Waits for the outcome of connect. Returns 0, or an errno value. */
+static int wait_for_connection(void)
+{
+    int ready, error = 0;
+    socklen_t length = sizeof error;
+
+    while ((ready = wait_for_peer(connection, POLLOUT)) == 0)
+        ;
+    if (ready < 0 || getsockopt(connection, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
+        return errno;
+    return error;
+}
+
+/* Connects to the first of the addresses that -a and -p stand for that answers. */
+static void connect_to_server(void)
+{
+    struct addrinfo *list = resolve();
+    bool announced = false;
+    int error = 0;
+
+    for (struct addrinfo *where = list; where != NULL && connection < 0; where = where->ai_next) {
+        connection = socket(where->ai_family, where->ai_socktype, where->ai_protocol);
+        if (connection < 0) {
+            error = error != 0 ? error : errno;
+            continue;
+        }
+        set_nonblocking(connection);
+        reset_unless_finished(connection); /* a server that waits for a slow pipe learns at once that we are gone */
+        set_buffers(connection);
+        if (!announced)
+            print("Trying to connect server");
+        announced = true;
+
+        /* The socket is non-blocking: connect only begins, and the outcome is there when the socket is writable. */
+        trace(connection, "connecting");
+        error = connect(connection, where->ai_addr, where->ai_addrlen) == 0 ? 0 : errno;
+        if (error == EINPROGRESS || error == EINTR)
+            error = wait_for_connection();
+        stop_clock();
+        if (error != 0) {
+            close(connection);
+            connection = -1;
+        }
+    }
+    freeaddrinfo(list);
+    if (error == ECONNREFUSED)
+        die(0, "cannot connect to %s port %s: %s (start ./server first)", address, port, strerror(error));
+    if (error != 0)
+        die(error, "cannot connect to %s port %s", address, port);
+    trace(connection, "connected");
+}
+
+/* Receives what is there into the output, through a block of our own memory. Returns how many bytes, 0 at end-of-file, or
+ * -1 with errno set if the connection failed. */
+static ssize_t receive_block(void)
+{
+    static char block[BLOCK_SIZE];
+    ssize_t count = receive(connection, block, sizeof block);
+
+    if (count > 0 && !write_all(output, block, (size_t)count))
+        die(errno, "cannot write '%s'", path);
+    return count;
+}
+
+#if LINUX
+/* The same without our memory: splice moves what has arrived into a pipe, and from there into the output, and all that the
+ * pipe ever holds are references to pages of the kernel (splice(2)). It is asked only for bytes that are there: what an
+ * end-of-file or an error is, only read says. Whatever splice refuses, at either end, is left to read and write. */
+static ssize_t receive_some(void)
+{
+    static int channel[2];
+    static bool refused;
+    static char block[4096];
+    ssize_t count, moved;
+
+    if (!refused && channel[1] == 0) {
+        refused = pipe(channel) != 0;
+        if (!refused)
+            (void)fcntl(channel[1], F_SETPIPE_SZ, PIPE_SIZE); /* a smaller one will do too */
+    }
+    if (!refused && receive_queue(connection) == 0 && wait_for_peer(connection, POLLIN) < 0)
+        return -1;
+    if (refused || receive_queue(connection) <= 0)
+        return receive_block();
+
+    count = splice(connection, NULL, channel[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
+    refused = count <= 0;
+    for (ssize_t left = count; left > 0; left -= moved) {
+        moved = refused ? -1 : splice(channel[0], NULL, output, NULL, (size_t)left, 0);
+        if (moved <= 0) { /* what is in the pipe by now has to be written all the same */
+            refused = true;
+            moved = read(channel[0], block, sizeof block);
+            if (moved < 0 && errno == EINTR)
+                moved = 0;
+            if (moved < 0 || !write_all(output, block, (size_t)moved))
+                die(errno, "cannot write '%s'", path);
+        }
+    }
+    return count > 0 ? count : receive_block();
+}
+#else
+#define receive_some receive_block
+#endif
+
+/* Flushes FD to disk. What has no disk behind it, a pipe say, is fine as it is (fsync(2), EINVAL). */
+static bool flush_to_disk(int fd)
+{
+    int result;
+
+    while ((result = fsync(fd)) != 0 && errno == EINTR)
+        ;
+    return result == 0 || errno == EINVAL || errno == ENOTSUP;
+}
+
+/* Receives until end-of-file. Each read returns what has arrived, at least one byte; how the server cut the data into
+ * writes cannot be seen. 0 is the end: the server has closed its half. An error is not: after ECONNRESET, said once, read
+ * would return 0 too, therefore nothing may be read after an error. */
+static void receive_file(void)
+{
+    intmax_t flushed = 0;
+    ssize_t count;
+
+    begin_transfer(-1);
+    while ((count = receive_some()) > 0) {
+        count_bytes(connection, count);
+        /* Not all of it at the end: that could take a slow disk longer than the server has patience. */
+        if (transfer.bytes - flushed >= FLUSH_SIZE) {
+            if (!flush_to_disk(output))
+                die(errno, "cannot write '%s'", path);
+            flushed = transfer.bytes;
+        }
+    }
+    if (count < 0)
+        die(errno, temporary[0] != '\0' ? "the server did not finish, '%s' is untouched"
+                                        : "the server did not finish, '%s' is incomplete", path);
+    end_transfer(connection);
+    trace(connection, "end-of-file: the server has closed its half");
+}
+
+/* Puts the file in place, to stay there even if the power fails now, as far as fsync goes: first its content, then its
+ * name. Returns true if that is certain. Returns false, and has warned, if the file is in place but its name may not
+ * survive a power cut. */
+static bool put_in_place(void)
+{
+    /* After EINTR the descriptor is closed too (close(2), NOTES), and fsync has already said that all is well. */
+    if (!flush_to_disk(output) || (close(output) != 0 && errno != EINTR))
+        die(errno, "cannot write '%s'", path);
+    if (temporary[0] != '\0') {
+        if (rename(temporary, name) != 0)
+            die(errno, "cannot put '%s' in place", path);
+        temporary[0] = '\0';
+        if (old_size > 0 && transfer.bytes == 0)
+            warn(0, "the server sent nothing: '%s' is now empty", path);
+        if (!flush_to_disk(directory)) {
+            warn(errno, "'%s' is complete but not safely on disk, and so not acknowledged", path);
+            return false;
+        }
+    }
+    trace(connection, "'%s' is in place", path);
+    return true;
+}
+
+/* Sends the acknowledgement. Returns true, or false, and has warned, if that failed: then the file is here, but the server
+ * cannot know. */
+static bool acknowledge(void)
+{
+    size_t sent = 0;
+    ssize_t count = finish_normally(connection) ? 1 : -1;
+
+    while (count > 0 && sent < ACKNOWLEDGEMENT_LENGTH) {
+        count = send_some(connection, acknowledgement + sent, ACKNOWLEDGEMENT_LENGTH - sent);
+        sent += count > 0 ? (size_t)count : 0;
+    }
+    if (count < 0)
+        warn(errno, "'%s' is complete, but the server could not be told", path);
+    else
+        trace(connection, "acknowledgement sent");
+    return count >= 0;
+}
+
+/* ---- What is written to ---------------------------------------------------------------------------------------- */
+
+/* Removes the temporary file, if there is one. Also called in a signal handler. */
+static void remove_temporary(void)
+{
     if (temporary[0] != '\0')
         unlink(temporary);
 }
@@ -45,52 +258,205 @@ static void give_back(void)
 /* The handler of every signal that would end the program: removes the temporary file, then lets the signal do what it
  * does without a handler. All calls in here are allowed in a handler (signal-safety(7)). Not SA_RESETHAND: a second
  * signal could be deadly before the first has done its work. */
-static void remove_temporary(int signal_number)
+static void end_by_signal(int signal_number)
 {
     const struct sigaction deadly = { .sa_handler = SIG_DFL };
-    sigset_t this_one;
 
-    if (temporary[0] != '\0')
-        unlink(temporary);
+    remove_temporary();
     sigaction(signal_number, &deadly, NULL);
-    sigemptyset(&this_one);
-    sigaddset(&this_one, signal_number);
-    sigprocmask(SIG_UNBLOCK, &this_one, NULL);
     raise(signal_number);
     _exit(128 + signal_number); /* only the first process of a container survives that */
 }
 
-/* Has remove_temporary called for SIGNAL_NUMBER, unless that was ignored from the start, as nohup(1) does. */
-static void catch_signal(int signal_number)
-{
-    const struct sigaction action = { .sa_handler = remove_temporary };
-    struct sigaction before;
-
-    if (sigaction(signal_number, NULL, &before) != 0 ||
-        (before.sa_handler != SIG_IGN && sigaction(signal_number, &action, NULL) != 0))
-        die(errno, "cannot catch signal %d", signal_number);
-}
-
-/* Catches every signal that would end the program, but SIGKILL, which cannot be caught. */
+/* Has end_by_signal called for every signal that would end the program, whatever its name and system, but SIGKILL, which
+ * cannot be caught. What was ignored from the start, as nohup(1) does it, stays ignored. */
 static void catch_signals(void)
 {
-    static const int deadly[] = { SIGABRT, SIGALRM, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGPROF, SIGQUIT,
-                                  SIGSEGV, SIGSYS, SIGTERM, SIGTRAP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
-#ifdef SIGPOLL
-                                  SIGPOLL,
+    const struct sigaction action = { .sa_handler = end_by_signal, .sa_flags = SA_NODEFER };
+    struct sigaction before;
+#ifdef SIGRTMAX
+    const int last = SIGRTMAX;
+#else
+    const int last = NSIG - 1;
 #endif
-#ifdef SIGPWR
-                                  SIGPWR, SIGSTKFLT, /* Linux only */
-#endif
-    };
 
-    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
-        catch_signal(deadly[i]);
-#ifdef SIGRTMIN
-    for (int real_time = SIGRTMIN; real_time <= SIGRTMAX; real_time++)
-        catch_signal(real_time);
+    for (int number = 1; number <= last; number++)
+        switch (number) {
+        case SIGCHLD: case SIGCONT: case SIGTSTP: case SIGTTIN: case SIGTTOU: case SIGURG: case SIGWINCH:
+#ifndef __linux__
+        case SIGIO: case SIGINFO:
 #endif
+            break; /* these do not end a program */
+        default: /* EINVAL: SIGKILL, SIGSTOP, and what the C library keeps for itself */
+            if ((sigaction(number, NULL, &before) != 0 ||
+                 (before.sa_handler == SIG_DFL && sigaction(number, &action, NULL) != 0)) && errno != EINVAL)
+                die(errno, "cannot catch signal %d", number);
+        }
 }
+
+/* Creates the temporary file in the directory of the destination, where rename can put it in place in one step, and goes
+ * there: it can be removed even if that directory gets another name. No signal may come between the file's creation and
+ * the moment its name is known. Not mkstemp: what a new file gets, from umask or a default ACL, depends on MODE. */
+static void create_temporary(mode_t mode)
+{
+    sigset_t all, before;
+
+    if (sigfillset(&all) != 0 || sigprocmask(SIG_SETMASK, &all, &before) != 0)
+        die(errno, "cannot hold back signals");
+    catch_signals();
+    if (atexit(remove_temporary) != 0 || fchdir(directory) != 0)
+        die(errno, "cannot write '%s'", path);
+    errno = EEXIST;
+    for (int i = 0; i < TRIES && output < 0 && errno == EEXIST; i++) {
+        snprintf(temporary, sizeof temporary, ".client-%ld-%d", (long)getpid(), i);
+        output = open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
+    }
+    if (output < 0) {
+        temporary[0] = '\0';
+        die(errno, "cannot write '%s': no temporary file beside it", path);
+    }
+    if (sigprocmask(SIG_SETMASK, &before, NULL) != 0)
+        die(errno, "cannot let signals in again");
+}
+
+#ifdef __linux__
+/* Reads the access control list of the file to replace into ACL (acl(5); it is an extended attribute, xattr(7)). Returns its
+ * length, 0 if there is none, or -1 if it cannot be read. */
+static ssize_t read_acl(char acl[ACL_MAX])
+{
+    ssize_t length = lgetxattr(name, "system.posix_acl_access", acl, ACL_MAX);
+
+    return length < 0 && (errno == ENODATA || errno == ENOTSUP) ? 0 : length;
+}
+
+/* Gives the temporary file the access control list ACL, or none, whatever the directory wants new files to have, if LENGTH
+ * is 0. */
+static bool write_acl(const char *acl, ssize_t length)
+{
+    if (length == 0)
+        return fremovexattr(output, "system.posix_acl_access") == 0 || errno == ENODATA || errno == ENOTSUP;
+    return length > 0 && fsetxattr(output, "system.posix_acl_access", acl, (size_t)length, 0) == 0;
+}
+#else
+static ssize_t read_acl(char acl[ACL_MAX])
+{
+    (void)acl;
+    return 0;
+}
+
+static bool write_acl(const char *acl, ssize_t length)
+{
+    (void)acl;
+    return length == 0;
+}
+#endif
+
+/* Gives the temporary file, which is open to nobody else yet, owner, group and permissions of the OLD file it will replace,
+ * as far as the system lets us, and never more than these: where the group or the access control list cannot be kept,
+ * group permissions go, and those of others as far as that would let in somebody whom the old ones kept out. (The group
+ * permissions of a file with such a list are the list's mask.) */
+static void keep_permissions(const struct stat *old)
+{
+    char acl[ACL_MAX];
+    ssize_t length = read_acl(acl);
+    mode_t mode = old->st_mode & 0777, others = length == 0 ? mode & mode >> 3 & 07 : 0;
+
+    /* Only root can give a file away; its owner can give it to a group of his. */
+    if ((fchown(output, old->st_uid, old->st_gid) != 0 && fchown(output, (uid_t)-1, old->st_gid) != 0) ||
+        !write_acl(acl, length))
+        mode = (mode & 0700) | others;
+    if (fchmod(output, mode) != 0)
+        die(errno, "cannot set the permissions of '%s'", path);
+}
+
+/* True if ONE and OTHER are of the same file. */
+static bool same_file(const struct stat *one, const struct stat *other)
+{
+    return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
+}
+
+/* Opens the directory that FILE is in, and notes its name there. Returns true and its status in THERE if it exists; a
+ * symbolic link is not followed. */
+static bool look_into_directory(const char *file, struct stat *there)
+{
+    const char *slash = strrchr(file, '/');
+    char folder[PATH_MAX] = ".";
+
+    if (slash != NULL)
+        snprintf(folder, sizeof folder, "%.*s", (int)(slash - file) + 1, file);
+    snprintf(name, sizeof name, "%s", slash != NULL ? slash + 1 : file);
+    if (directory >= 0)
+        close(directory);
+    directory = open(folder, O_RDONLY | O_DIRECTORY);
+    if (directory < 0)
+        die(errno, "cannot write '%s': directory '%s'", path, folder);
+    if (name[0] == '\0')
+        die(slash != NULL ? EISDIR : ENOENT, "cannot write '%s'", path);
+    return fstatat(directory, name, there, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Opens what path leads to, which it is the kernel's right to decide: it may refuse to follow a link that somebody has
+ * planted (proc_sys_fs(5), protected_symlinks). Returns true, or false if somebody is changing it just now. */
+static bool try_to_open_destination(void)
+{
+    struct stat status, there;
+    bool exists = stat(path, &status) == 0;
+
+    if (!exists && errno != ENOENT)
+        die(errno, "cannot write '%s'", path);
+
+    /* Standard output, also by one of its other names. With a device, as when both are /dev/null, no harm is done. */
+    if (strcmp(path, "-") == 0 || (exists && !S_ISCHR(status.st_mode) && fstat(STDOUT_FILENO, &there) == 0 &&
+                                   same_file(&status, &there))) {
+        if (output_was_closed)
+            die(EBADF, "cannot write '%s'", path);
+        output = STDOUT_FILENO;
+        transcript = STDERR_FILENO;
+        return true;
+    }
+
+    /* What is not a file to replace is written to: a device, a pipe, or a FIFO, which open makes wait for its reader. */
+    if (exists && !S_ISREG(status.st_mode)) {
+        while ((output = open(path, O_WRONLY)) < 0)
+            if (errno != EINTR)
+                die(errno, "cannot write '%s'", path);
+        if (fstat(output, &there) == 0 && same_file(&status, &there))
+            return true;
+        close(output);
+        output = -1;
+        return false;
+    }
+
+    /* A regular file, or a new one. If the name is a link, realpath tells where it leads, but only the kernel's word counts,
+     * the status that stat has found. */
+    bool found = look_into_directory(path, &there);
+    if (found && S_ISLNK(there.st_mode)) {
+        char target[PATH_MAX];
+        if (!exists || realpath(path, target) == NULL || !look_into_directory(target, &there) || !same_file(&status, &there))
+            return false;
+    }
+    if (found && (!S_ISREG(there.st_mode) || faccessat(directory, name, W_OK, 0) != 0)) {
+        if (S_ISREG(there.st_mode) && errno != ENOENT)
+            die(errno, "cannot write '%s'", path); /* rename would replace it, against its owner's wish */
+        return false;
+    }
+    create_temporary(found ? 0600 : 0666);
+    if (found)
+        keep_permissions(&there);
+    old_size = found ? there.st_size : 0;
+    return true;
+}
+
+/* Opens what is to be written to, before the server is bothered. */
+static void open_destination(void)
+{
+    for (int i = 0; i < TRIES; i++)
+        if (try_to_open_destination())
+            return;
+    die(0, "cannot write '%s': it leads to nothing, or changes all the time", path);
+}
+
+/* ---- The command line ------------------------------------------------------------------------------------------ */
 
 /* Reads the command line into the variables above and in common.h. */
 static void read_options(int argc, char *argv[])
@@ -105,7 +471,7 @@ static void read_options(int argc, char *argv[])
            "  -d SECONDS  wait before acknowledging, to watch the server wait (0)\n"
            "  -h          show this help\n"
            "  -p PORT     connect to this port (8080)\n"
-           "  -t SECONDS  the longest wait for the server to do anything; 0 waits for ever (30)\n"
+           "  -t SECONDS  give up when the server makes no progress for so long; 0 never does (30)\n"
            "  -v          trace on standard error what happens on the socket\n"
            "\n"
            "A regular file is replaced as a whole, once everything is there; a device, FIFO or pipe is written to\n"
@@ -116,302 +482,5 @@ static void read_options(int argc, char *argv[])
             delay = parse_number(letter, SECONDS_MAX, false);
         else
             shared_option(letter);
-    file = file_operand(argc, argv, "log.txt");
-}
-
-/* Returns the length of the directory part of PATH, with its last slash: 0 for a name without one. */
-static size_t directory_length(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash == NULL ? 0 : (size_t)(slash - path) + 1;
-}
-
-/* Puts the name of what is to be written into destination: FILE, or what it leads to if it is a symbolic link, even if
- * that does not exist yet (realpath would insist). */
-static void follow_links(void)
-{
-    char target[PATH_MAX];
-    ssize_t length;
-    int links = 0, room = snprintf(destination, sizeof destination, "%s", file);
-
-    while (room < (int)sizeof destination && (length = readlink(destination, target, sizeof target - 1)) >= 0) {
-        size_t kept = target[0] == '/' ? 0 : directory_length(destination);
-        target[length] = '\0';
-        if (++links > LINKS_MAX)
-            die(ELOOP, "cannot write '%s'", file);
-        room = (int)kept + snprintf(destination + kept, sizeof destination - kept, "%s", target);
-    }
-    if (room >= (int)sizeof destination)
-        die(ENAMETOOLONG, "cannot write '%s'", file);
-    if (errno != EINVAL && errno != ENOENT) /* neither "not a symbolic link" nor "not there yet" */
-        die(errno, "cannot write '%s'", file);
-}
-
-/* Creates the temporary file in the directory of the destination, where rename can put it in place in one step. No
- * signal may come between its creation and the moment its name is known. MODE is its permissions. */
-static void create_temporary(mode_t mode)
-{
-    char name[PATH_MAX];
-    sigset_t all, before;
-    int length = snprintf(name, sizeof name, "%.*s.client-XXXXXX", (int)directory_length(destination), destination);
-
-    if (length >= (int)sizeof name)
-        die(ENAMETOOLONG, "cannot write '%s'", file);
-    if (sigfillset(&all) != 0 || sigprocmask(SIG_SETMASK, &all, &before) != 0)
-        die(errno, "cannot hold back signals");
-    output = mkstemp(name);
-    if (output < 0)
-        die(errno, "cannot write '%s': no temporary file '%s'", file, name);
-    memcpy(temporary, name, sizeof name);
-    if (sigprocmask(SIG_SETMASK, &before, NULL) != 0)
-        die(errno, "cannot let signals in again");
-    if (fchmod(output, mode) != 0)
-        die(errno, "cannot set the permissions of '%s'", temporary);
-}
-
-/* True if ONE and OTHER are of the same file. */
-static bool same_file(const struct stat *one, const struct stat *other)
-{
-    return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
-}
-
-/* True if FILE, of which STATUS tells, is standard output by one of its other names, /dev/stdout say. With a device, as
- * when both are /dev/null, no harm is done, and it does not count. */
-static bool is_standard_output(const struct stat *status)
-{
-    struct stat standard;
-
-    return fstat(STDOUT_FILENO, &standard) == 0 && same_file(status, &standard) && !S_ISCHR(status->st_mode);
-}
-
-/* Opens a temporary file to replace the regular file FILE, or to become it if it does not exist, and its directory, so
- * that what is wrong with them shows before the transfer. MODE is its permissions. */
-static void open_replacement(mode_t mode)
-{
-    size_t length = directory_length(destination);
-    char folder[PATH_MAX] = ".";
-
-    if (length > 0) {
-        memcpy(folder, destination, length);
-        folder[length] = '\0';
-    }
-    directory = open(folder, O_RDONLY | O_DIRECTORY);
-    if (directory < 0)
-        die(errno, "cannot write '%s': directory '%s'", file, folder);
-    create_temporary(mode);
-}
-
-/* Opens what is to be written to, before the server is bothered. */
-static void open_destination(void)
-{
-    struct stat status, target;
-    int error = stat(file, &status) == 0 ? 0 : errno;
-
-    if (strcmp(file, "-") == 0 || (error == 0 && is_standard_output(&status)))
-        output = STDOUT_FILENO, transcript = stderr;
-    else if (error == 0 && !S_ISREG(status.st_mode)) {
-        while ((output = open(file, O_WRONLY)) < 0) /* not a directory; of a FIFO it waits for the reader */
-            if (errno != EINTR)
-                die(errno, "cannot write '%s'", file);
-    } else if (error == 0) {
-        if (access(file, W_OK) != 0) /* rename would replace it all the same, against its owner's wish */
-            die(errno, "cannot write '%s'", file);
-        follow_links();
-        if (stat(destination, &target) != 0)
-            die(errno, "cannot write '%s': '%s'", file, destination);
-        if (!same_file(&status, &target)) /* a name in /proc of a file that was removed */
-            die(ENOENT, "cannot write '%s'", file);
-        open_replacement(status.st_mode & 0777);
-    } else if (error == ENOENT && file[0] != '\0') {
-        mode_t mask = umask(0); /* there is no way to read it but to set it */
-        umask(mask);
-        follow_links();
-        open_replacement(0666 & ~mask);
-    } else
-        die(error, "cannot write '%s'", file);
-}
-
-/* Connects to the first of the addresses that -a and -p stand for that answers. */
-static void connect_to_server(void)
-{
-    struct addrinfo *list = resolve();
-    bool announced = false;
-    int error = 0;
-
-    for (struct addrinfo *where = list; where != NULL && connection < 0; where = where->ai_next) {
-        socklen_t length = sizeof error;
-        if (!open_socket(where, &connection)) {
-            error = error != 0 ? error : errno;
-            continue;
-        }
-        if (!announced)
-            say("Trying to connect server\n");
-        announced = true;
-
-        /* The socket is non-blocking: connect only begins, and the outcome is there when the socket becomes
-         * writable. */
-        error = 0;
-        trace(connection, "connecting");
-        if (connect(connection, where->ai_addr, where->ai_addrlen) != 0 &&
-            ((errno != EINPROGRESS && errno != EINTR) || !wait_until(connection, POLLOUT, deadline()) ||
-             getsockopt(connection, SOL_SOCKET, SO_ERROR, &error, &length) != 0))
-            error = errno;
-        if (error != 0)
-            close_once(&connection);
-    }
-    freeaddrinfo(list);
-    if (error == ECONNREFUSED)
-        die(0, "cannot connect to %s port %s: %s (start ./server first)", address, port, strerror(error));
-    if (error != 0)
-        die(error, "cannot connect to %s port %s", address, port);
-    trace(connection, "connected");
-}
-
-/* Receives what is there into the output, through a block of our own memory. Returns how many bytes, 0 at the
- * end-of-file, or -1 with errno set if the connection failed. */
-static ssize_t receive_block(void)
-{
-    static char block[BLOCK_SIZE];
-    ssize_t count = read_some(connection, block, sizeof block, deadline());
-
-    if (count > 0 && !write_all(output, block, (size_t)count))
-        die(errno, "cannot write '%s'", file);
-    return count;
-}
-
-#if LINUX
-/* The same without our memory: splice moves what has arrived into a pipe, and from there into the output, and all the
- * pipe ever holds are references to pages of the kernel (splice(2)). What splice refuses, a terminal for output say, is
- * left to receive_block, but what is in the pipe by then has to be written first. */
-static ssize_t receive_some(void)
-{
-    static bool refused;
-    char block[4096];
-    ssize_t count, moved;
-
-    if (!refused && channel[0] < 0) {
-        refused = !large_buffers() || pipe(channel) != 0;
-        if (!refused)
-            (void)fcntl(channel[1], F_SETPIPE_SZ, CHANNEL_SIZE); /* a smaller one will do too */
-    }
-    if (refused)
-        return receive_block();
-
-    while ((count = splice(connection, NULL, channel[1], NULL, CHANNEL_SIZE, SPLICE_F_NONBLOCK)) < 0)
-        if (errno == EAGAIN) {
-            if (!wait_until(connection, POLLIN, deadline()))
-                return -1;
-        } else if (errno != EINTR)
-            return -1;
-
-    for (ssize_t left = count; left > 0; left -= moved) {
-        moved = refused ? 0 : splice(channel[0], NULL, output, NULL, (size_t)left, 0);
-        if (moved < 0 && errno == EINTR)
-            moved = 0;
-        else if (moved <= 0) {
-            refused = true;
-            moved = read_some(channel[0], block, sizeof block, INT64_MAX);
-            if (moved <= 0 || !write_all(output, block, (size_t)moved))
-                die(errno, "cannot write '%s'", file);
-        }
-    }
-    return count;
-}
-#else
-#define receive_some receive_block
-#endif
-
-/* Flushes FD to disk. Returns true, or false with errno set. What has no disk behind it, a pipe say, is fine as it is
- * (fsync(2), EINVAL). */
-static bool flush(int fd)
-{
-    int result;
-
-    while ((result = fsync(fd)) != 0 && errno == EINTR)
-        ;
-    return result == 0 || errno == EINVAL || errno == ENOTSUP;
-}
-
-/* Receives until end-of-file. Whether by read or by splice, each call returns what has arrived, at least one byte; how
- * the server cut the data into writes cannot be seen. 0 is the end: the server has closed its half. An error is not:
- * after ECONNRESET, said once, read would return 0 too, therefore nothing may be read after an error. */
-static void receive_file(void)
-{
-    intmax_t flushed = 0;
-    ssize_t count;
-
-    while ((count = receive_some()) > 0) {
-        count_bytes(connection, count);
-        /* Not all of it at the end: that could take a slow disk longer than the server has patience. */
-        if (transfer.bytes - flushed >= FLUSH_SIZE) {
-            if (!flush(output))
-                die(errno, "cannot write '%s'", file);
-            flushed = transfer.bytes;
-        }
-    }
-    if (count < 0)
-        die(errno, "the server did not finish%s%s%s", temporary[0] != '\0' ? ", '" : "",
-            temporary[0] != '\0' ? file : "", temporary[0] != '\0' ? "' is untouched" : "");
-}
-
-/* Puts the file in place, to stay there even if the power fails now, as far as fsync goes: first its content, then its
- * name. Returns true if that is certain. Returns false, and has warned, if the file is in place but its name may not
- * survive a power cut. */
-static bool put_in_place(void)
-{
-    if (!flush(output) || close_once(&output) != 0)
-        die(errno, "cannot write '%s'", file);
-    if (temporary[0] == '\0')
-        return true;
-    if (rename(temporary, destination) != 0)
-        die(errno, "cannot rename '%s' to '%s'", temporary, destination);
-    temporary[0] = '\0';
-    if (flush(directory))
-        return true;
-    warn(errno, "'%s' is complete but not safely on disk, and so not acknowledged", file);
-    return false;
-}
-
-/* Sends the acknowledgement, and lets close send an ordinary FIN. Returns true, or false with errno set: then the file
- * is here, but the server cannot know. */
-static bool acknowledge(void)
-{
-    return reset_on_close(connection, false) && write_all(connection, acknowledgement, ACKNOWLEDGEMENT_LENGTH);
-}
-
-int main(int argc, char *argv[])
-{
-    start("client");
-    if (atexit(give_back) != 0)
-        die(0, "cannot prepare for the end");
-    catch_signals();
-    read_options(argc, argv);
-    open_destination();
-
-    connect_to_server();
-    say("Connected to server\n");
-    say("Recving data\n");
-    begin_transfer(-1);
-    receive_file();
-    end_transfer(connection);
-    trace(connection, "end-of-file: the server has closed its half");
-    bool certain = put_in_place();
-    trace(connection, "'%s' is in place", file);
-    say("Recv done, data in %s\n", file);
-
-    for (unsigned left = (unsigned)delay; left > 0; left = sleep(left))
-        ;
-    if (certain) {
-        if (acknowledge()) {
-            trace(connection, "acknowledgement sent");
-            say("Send to server: %s\n", acknowledgement);
-        } else
-            warn(errno, "'%s' is complete, but the server could not be told", file);
-    }
-    close_once(&connection);
-    trace(-1, "closed");
-    trace_total();
-    say("Client close\n");
-    return EXIT_SUCCESS;
+    path = file_operand(argc, argv, "log.txt");
 }
