@@ -10,7 +10,7 @@
 CFLAGS ?= -O2 -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(CFLAGS)
 
-TOOLS = tests/claims tests/crowd tests/kill tests/link tests/pair tests/peer tests/timed tests/torture
+TOOLS = tests/claims tests/crowd tests/kill tests/link tests/pair tests/peer tests/torture
 FAULTY = tests/server-faults tests/client-faults
 
 .SUFFIXES: .c
@@ -21,7 +21,7 @@ all: server client
 
 server client: common.h tests/.flags
 
-$(TOOLS): tests/.flags
+$(TOOLS): tests/tools.h tests/.flags
 
 # Remembers how things were compiled, so that other flags compile them anew.
 tests/.flags: always

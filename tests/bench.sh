@@ -18,7 +18,7 @@ export LC_ALL=C
 
 rounds=${ROUNDS-5} size=${SIZE-1024}
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
-server=$root/server client=$root/client peer=$root/tests/peer timed=$root/tests/timed
+server=$root/server client=$root/client peer=$root/tests/peer timed="$root/tests/pair -t"
 steps='1025 2K 4K 8K 16K 32K 64K 128K 256K 512K 1M 2M 4M 0'
 
 # ---- Helpers -------------------------------------------------------------------------------------------------------
@@ -49,12 +49,13 @@ file_system() {
 # Makes the file $1 of $2 KiB, which look random.
 make_file() { dd if=/dev/urandom of="$1" bs=1024 count="$2" 2>/dev/null || fail "no room for a file of $2 KiB: see SIZE"; }
 
-# Measures what tests/timed runs, as one more figure of $1: a line of $1, seconds, seconds with the start of the
+# Measures what tests/pair runs, as one more figure of $1: a line of $1, seconds, seconds with the start of the
 # listener, and the two sizes. In the background, for wait can be interrupted. That others fail does not end the run.
 measure() {
     name=$1
     shift
-    "$timed" "$@" >figure &
+    # shellcheck disable=SC2086 # words
+    $timed "$@" >figure &
     running=$!
     wait $running
     status=$? running=''
@@ -90,7 +91,7 @@ send() {
         socat) measure "$1" socat -u -b262144 "OPEN:$2" TCP-LISTEN:PORT,bind=127.0.0.1 @ \
             socat -u -b262144 TCP:127.0.0.1:PORT OPEN:got,creat,trunc ;;
         ncat) measure "$1" ncat -l --send-only 127.0.0.1 PORT '<' "$2" @ ncat --recv-only 127.0.0.1 PORT '>' got ;;
-        curl) measure "$1" -k sh -c "$(web_server PORT)" @ curl -s -f -o got "http://127.0.0.1:PORT/$2" ;;
+        curl) measure "$1" -k 1 sh -c "$(web_server PORT)" @ curl -s -f -o got "http://127.0.0.1:PORT/$2" ;;
         cp) measure "$1" cp "$2" got ;;
     esac && check "$2" got
     rm -f got
@@ -264,7 +265,7 @@ disk() {
 # seconds. Fails with 77 where there are no such cables.
 delayed_pair() {
     # shellcheck disable=SC2016 # $FAR is for the inner shell
-    sh "$root/tests/network.sh" run '-d 10' "$timed" sh -c 'exec $FAR "$@"' sh "$server" -a 10.77.0.2 -b "$1" -p 0 "$2" \
+    sh "$root/tests/network.sh" run '-d 10' "$root/tests/pair" -t sh -c 'exec $FAR "$@"' sh "$server" -a 10.77.0.2 -b "$1" -p 0 "$2" \
         '>' server.out @ "$client" -a 10.77.0.2 -b "$1" -p PORT got '>' client.out >figure 2>network.err &
     running=$!
     wait $running
@@ -301,9 +302,9 @@ delay() {
 many() {
     title 'Many clients: 500 of client.c, 50 at a time' && cp "$root/client.c" small
     for _ in $(seq_to "$rounds"); do
-        measure many-client -k -n 500 -j 50 "$server" -k -p 0 small @ "$client" -p PORT got.SLOT
+        measure many-client -k 500 -j 50 "$server" -k -p 0 small @ "$client" -p PORT got.SLOT
         for f in got.*; do check small "$f"; done
-        set -- -k -n 500 -j 50
+        set -- -k 500 -j 50
         measure many-server "$@" "$server" -k -p 0 small @ \
             "$peer" connect PORT into got.SLOT put 'I have recv the data,Thank you'
         for f in got.*; do check small "$f"; done
@@ -321,7 +322,7 @@ many() {
     make_file eighth $((size * 128))
     for _ in $(seq_to "$rounds"); do
         for n in 1 8; do
-            measure large-$n -k -n $n -j $n "$server" -k -b 0 -p 0 eighth @ "$client" -b 0 -p PORT got.SLOT
+            measure large-$n -k $n -j $n "$server" -k -b 0 -p 0 eighth @ "$client" -b 0 -p PORT got.SLOT
             for f in got.*; do check eighth "$f"; done
         done
     done

@@ -1,155 +1,381 @@
 /*
- * pair.c - runs a server and a client together, for the tests and the demonstration.
+ * pair.c - runs a server and a client together: for the tests, the demonstration and the benchmark.
  *
- *     pair DIRECTORY SERVER [ARGUMENT...] @ CLIENT [ARGUMENT...]
+ *     pair DIRECTORY SERVER @ CLIENT                       keeps what both say and how they end
+ *     pair -t COMMAND                                      measures one command
+ *     pair -t SERVER @ CLIENT                              measures both, to the end of both
+ *     pair -t -k TIMES [-j JOBS] SERVER @ CLIENT           runs CLIENT so often, so many at once, and then ends SERVER
  *
- * Starts the server, waits until it says "listening on ADDRESS port N" on standard error, and starts the client with every
- * argument PORT replaced by N. Leaves in DIRECTORY server.out, server.err, server.status and the same for the client. A
- * status is what the shell would say: the exit status, or 128 plus the number of the signal; it is "none" for a client that
- * was not started because the server ended first. Exits with 0 when both have ended, within LIMIT seconds.
+ * SERVER, CLIENT and COMMAND are programs with their arguments. No client starts before the server listens. In the
+ * words of both PORT stands for the port, and SLOT for a number from 0 to JOBS - 1 that no other client has at that
+ * time, wherever no letter stands beside it. A server whose words have no PORT chooses one and tells it on standard
+ * error: "listening on ADDRESS port N". For others a free one is chosen, and /proc/net/tcp shows when they listen,
+ * hence on Linux only.
+ *
+ * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same
+ * of the client, and status, one line with both statuses: "read s c <DIRECTORY/status". All of them are emptied before
+ * anything starts, and DIRECTORY/got is removed, for a client to make. A status is what the shell would say: the exit
+ * status, or 128 plus the number of the signal; "none" for a client that never started because the server ended first.
+ * Exits with 0 when both have ended, within LIMIT seconds.
+ *
+ * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
+ * numbers: seconds from the start of the first client to the end of all; seconds from the start of the server; and the
+ * largest resident sizes of server and client in KiB, as far as Linux tells them: none smaller than this program is
+ * itself (getrusage(2), ru_maxrss). Exit with 0 if all ended with 0, 77 if it cannot be seen who listens, 1 otherwise.
+ *
+ * However this program ends, all that it started ends with it, unless that left its process group.
  */
-#define _POSIX_C_SOURCE 200809L
+#include "tools.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/types.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <ctype.h>
+#include <spawn.h>
+#include <sys/resource.h>
 
-enum { LIMIT = 120 };
+enum { LIMIT = 120, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, TRIES = 10, CANNOT_SEE = 77 };
 
-static volatile pid_t server_pid, client_pid;
+extern char **environ;
 
-static void kill_both(void)
+struct command {
+    char **words;               /* ends with NULL */
+    int in, out, err;
+    pid_t pid;                  /* of the one started last */
+    long size;                  /* the largest resident size of any of its processes, in KiB */
+};
+
+static const int stops[] = { SIGALRM, SIGHUP, SIGINT, SIGTERM };
+static bool timing;             /* -t */
+static int port;                /* 0 as long as it is not known */
+static FILE *said;              /* the standard error of a server that tells its port there */
+static volatile pid_t group;    /* the process group of all that was started; 0 before there is one */
+
+/* ---- Starting and ending ------------------------------------------------------------------------------------- */
+
+static void end_all(void)
 {
-    if (server_pid > 0)
-        kill(server_pid, SIGKILL);
-    if (client_pid > 0)
-        kill(client_pid, SIGKILL);
+    if (group > 0)
+        kill(-group, SIGKILL); /* to fail is to find nobody left */
 }
 
-static _Noreturn void die(const char *what)
-{
-    perror(what);
-    kill_both();
-    exit(3);
-}
-
-/* The handler of what ends this program early, the time limit included: takes both others with it. */
+/* The handler of what ends this program early, the limit of time included. */
 static void stop(int signal_number)
 {
-    kill_both();
+    end_all();
     _exit(128 + signal_number);
 }
 
-/* Opens NAME, in the directory that was given, for writing. */
-static int create(const char *name)
+/* Starts the program WORDS[0] with the descriptors of COMMAND, in the group. Unlike start_program of tools.h it need
+ * not copy this process before that: a third of what it costs to start a program, and the tests do so thousands of
+ * times. */
+static pid_t spawn(const struct command *command, char *const words[])
 {
-    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t normal;
+    pid_t pid;
 
-    if (fd < 0)
-        die(name);
-    return fd;
-}
-
-/* Starts the program in ARGUMENTS, with OUT, which is closed here, as its standard output and ERROR as its standard
- * error. HERE is the directory to run it in. Returns its process id. */
-static pid_t run(char *arguments[], int out, int error, int here)
-{
-    pid_t pid = fork();
-
-    if (pid < 0)
-        die("fork");
-    if (pid == 0) {
-        if (fchdir(here) != 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(error, STDERR_FILENO) < 0)
-            _exit(126);
-        /* The programs print the numbers of their descriptors: let them find none but the standard ones. */
-        for (int fd = 3; fd < 64; fd++)
-            close(fd);
-        execvp(arguments[0], arguments);
-        _exit(127);
-    }
-    close(out);
+    sigemptyset(&normal);
+    sigaddset(&normal, SIGPIPE);
+    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++)
+        sigaddset(&normal, stops[i]);
+    errno = posix_spawn_file_actions_init(&files);
+    if (errno != 0 || (errno = posix_spawnattr_init(&attributes)) != 0 ||
+        (errno = posix_spawn_file_actions_adddup2(&files, command->in, STDIN_FILENO)) != 0 ||
+        (errno = posix_spawn_file_actions_adddup2(&files, command->out, STDOUT_FILENO)) != 0 ||
+        (errno = posix_spawn_file_actions_adddup2(&files, command->err, STDERR_FILENO)) != 0 ||
+        (errno = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF)) != 0 ||
+        (errno = posix_spawnattr_setpgroup(&attributes, group)) != 0 ||
+        (errno = posix_spawnattr_setsigdefault(&attributes, &normal)) != 0 ||
+        (errno = posix_spawnp(&pid, words[0], &files, &attributes, words, environ)) != 0)
+        die(words[0]);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+    if (group == 0)
+        group = pid;
     return pid;
 }
 
-/* Copies what the server says from FROM to TO, until its first line that names a port, or to the end if PORT is NULL.
- * Puts the port into PORT. Returns true if there was one, false if the server ended without. */
-static bool copy(FILE *from, int to, char port[8])
+/* Returns the first place in WORD where NAME stands without a letter beside it, or NULL. */
+static const char *find(const char *word, const char *name)
+{
+    const char *at = strstr(word, name);
+
+    while (at != NULL && ((at > word && isalpha((unsigned char)at[-1])) || isalpha((unsigned char)at[strlen(name)])))
+        at = strstr(at + 1, name);
+    return at;
+}
+
+/* Starts COMMAND, with numbers for PORT and SLOT. */
+static void start(struct command *command, int slot)
+{
+    static char texts[WORDS_MAX][4096]; /* of words that change */
+    char *words[WORDS_MAX + 1] = { NULL };
+
+    for (int i = 0; i < WORDS_MAX && command->words[i] != NULL; i++) {
+        const char *word = command->words[i], *at = find(word, "PORT");
+        int number = at != NULL ? port : slot;
+        words[i] = command->words[i];
+        if (at != NULL || (at = find(word, "SLOT")) != NULL) {
+            words[i] = texts[i];
+            snprintf(words[i], sizeof texts[i], "%.*s%d%s", (int)(at - word), word, number, at + 4);
+        }
+    }
+    command->pid = spawn(command, words);
+}
+
+/* Waits for the end of the process PID of COMMAND. Returns its status, as status_of of tools.h does. */
+static int finish(struct command *command, pid_t pid)
+{
+#ifdef __linux__
+    struct rusage usage;
+    int status;
+
+    while (wait4(pid, &status, 0, &usage) < 0)
+        if (errno != EINTR)
+            die("wait4");
+    if (usage.ru_maxrss > command->size)
+        command->size = usage.ru_maxrss;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+#else
+    (void)command;
+    return status_of(pid);
+#endif
+}
+
+/* ---- A server that listens ----------------------------------------------------------------------------------- */
+
+/* Copies what the server says to TO: to the end, or up to the line that tells the port, which becomes known. That line
+ * is not copied when we measure: nobody keeps it then. */
+static void copy(int to, bool to_the_end)
 {
     char *line = NULL;
     size_t room = 0;
-    bool found = false;
+    ssize_t length;
 
-    while (!found && getline(&line, &room, from) > 0) {
-        if (dprintf(to, "%s", line) < 0)
-            die("server.err");
-        found = port != NULL && sscanf(line, "%*[^:]: listening on %*s port %7[0-9]", port) == 1;
+    while ((to_the_end || port == 0) && (length = getline(&line, &room, said)) > 0) {
+        if (port == 0 && sscanf(line, "%*[^:]: listening on %*s port %d", &port) == 1 && timing)
+            break;
+        if (write(to, line, (size_t)length) != length)
+            die("what the server says");
     }
     free(line);
+}
+
+/* Starts a server that chooses its port, and waits until it tells it or ends. */
+static void listen_and_tell(struct command *server)
+{
+    int channel[2], err = server->err;
+
+    make_pipe(channel);
+    server->err = channel[1];
+    start(server, 0);
+    server->err = err;
+    must(close(channel[1]), "close");
+    said = fdopen(channel[0], "r");
+    if (said == NULL)
+        die("fdopen");
+    copy(err, false);
+}
+
+static int free_port(void)
+{
+    struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t length = sizeof name;
+    int fd = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
+
+    must(bind(fd, (struct sockaddr *)&name, length), "bind");
+    must(getsockname(fd, (struct sockaddr *)&name, &length), "getsockname");
+    must(close(fd), "close");
+    return ntohs(name.sin_port);
+}
+
+/* True if somebody listens on the port of an IPv4 address, as the kernel's table says (proc(5), /proc/net/tcp). */
+static bool listening(void)
+{
+    const unsigned listen_state = 10;
+    char line[512];
+    unsigned at, state;
+    bool found = false;
+    FILE *table = fopen("/proc/net/tcp", "r");
+
+    while (table != NULL && !found && fgets(line, sizeof line, table) != NULL)
+        found = sscanf(line, "%*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x", &at, &state) == 2 && at == (unsigned)port &&
+                state == listen_state;
+    if (table != NULL)
+        fclose(table);
     return found;
 }
 
-/* Waits for the process *PID, which is 0 if it was never started, and writes its status to the file NAME. */
-static void finish(volatile pid_t *pid, const char *name)
+/* Starts a server that is told its port, and waits until it listens, or has ended before so often that somebody else on
+ * its port cannot be the reason. */
+static void listen_on_free_port(struct command *server)
 {
-    int status = 0, fd = create(name);
+    const struct timespec pause = { .tv_nsec = 200000 };
 
-    if (*pid == 0)
-        dprintf(fd, "none\n");
-    else {
-        while (waitpid(*pid, &status, 0) < 0)
-            if (errno != EINTR)
-                die("waitpid");
-        dprintf(fd, "%d\n", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    if (access("/proc/net/tcp", R_OK) != 0)
+        exit(CANNOT_SEE);
+    for (int try = 0; try < TRIES; try++) {
+        siginfo_t info = { .si_pid = 0 };
+        if (try > 0) {
+            finish(server, server->pid);
+            group = 0; /* it went with its leader */
+        }
+        port = free_port();
+        start(server, 0);
+        while (waitid(P_PID, (id_t)server->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0) {
+            if (listening())
+                return;
+            nanosleep(&pause, NULL);
+        }
     }
-    *pid = 0;
-    close(fd);
+    port = 0;
+}
+
+/* ---- The run ------------------------------------------------------------------------------------------------- */
+
+/* Runs SERVER and then CLIENT TIMES times, JOBS at a time. KEEPS tells that SERVER goes on after that. Returns the
+ * status of the last client that failed, or 0; -1 if none could be started. *FIRST is when the first was. */
+static int run(struct command *server, struct command *client, int times, int jobs, bool keeps, int64_t *first)
+{
+    pid_t pids[JOBS_MAX] = { 0 };
+    int failed = 0, status;
+    bool tells = true;
+
+    for (char **word = server->words; *word != NULL; word++)
+        tells = tells && find(*word, "PORT") == NULL;
+    if (tells)
+        listen_and_tell(server);
+    else
+        listen_on_free_port(server);
+    *first = microseconds();
+    for (int i = 0; port != 0 && i < times + jobs; i++) {
+        pid_t *pid = &pids[i % jobs];
+        if (*pid != 0 && (status = finish(client, *pid)) != 0)
+            failed = status;
+        *pid = 0;
+        if (i < times) {
+            start(client, i % jobs);
+            *pid = client->pid;
+        }
+        if (said != NULL && !keeps) /* what it says must not keep the server waiting */
+            copy(server->err, true);
+    }
+    return port != 0 ? failed : -1;
+}
+
+/* Runs what was asked for with -t and prints the figures. Returns the exit status. */
+static int measure(struct command *server, struct command *client, int times, int jobs)
+{
+    int64_t began = microseconds(), first = began, end;
+    bool keeps = times > 0;
+    int status = 0, served;
+
+    if (client->words == NULL)
+        start(server, 0);
+    else
+        status = run(server, client, keeps ? times : 1, jobs, keeps, &first);
+    end = microseconds();
+    if (keeps)
+        must(kill(server->pid, SIGTERM), "kill"); /* at least its zombie is there */
+    served = finish(server, server->pid);
+    if (!keeps)
+        end = microseconds();
+    if (status != 0 || (served != 0 && !keeps)) {
+        fprintf(stderr, "pair: %s: status %d, %s: status %d\n", server->words[0], served,
+                client->words != NULL ? client->words[0] : "-", status);
+        return 1;
+    }
+    printf("%.6f %.6f %ld %ld\n", (double)(end - first) / 1e6, (double)(end - began) / 1e6, server->size, client->size);
+    return 0;
+}
+
+/* Takes the redirections out of the words from FIRST to the NULL. Returns what is left as a command. */
+static struct command redirected(char **first)
+{
+    int null = must(open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");
+    struct command command = { .words = first, .in = null, .out = null, .err = STDERR_FILENO };
+    char **to = first;
+
+    for (char **from = first; *from != NULL; from++)
+        if (strcmp(*from, "<") == 0 && from[1] != NULL) {
+            command.in = must(open(from[1], O_RDONLY | O_CLOEXEC), from[1]);
+            from++;
+        } else if (strcmp(*from, ">") == 0 && from[1] != NULL)
+            command.out = open_output(*++from);
+        else
+            *to++ = *from;
+    *to = NULL;
+    return command;
+}
+
+/* Runs both in the first form, and leaves what they said and how they ended in DIRECTORY. */
+static void keep(const char *directory, struct command *server, struct command *client)
+{
+    static const char *const names[] = { "server.out", "server.err", "client.out", "client.err", "server.status",
+                                         "client.status", "status", "got" };
+    enum { FILES = sizeof names / sizeof names[0], GOT = FILES - 1 };
+    char path[PATH_MAX], status[16] = "none";
+    int64_t first;
+    int fds[FILES];
+
+    if (mkdir(directory, 0777) != 0 && errno != EEXIST)
+        die(directory);
+    for (int i = 0; i < FILES; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        if (i != GOT)
+            fds[i] = open_output(path);
+        else if (unlink(path) != 0 && errno != ENOENT)
+            die(path);
+    }
+    server->out = fds[0], server->err = fds[1];
+    client->out = fds[2], client->err = fds[3];
+    int clients = run(server, client, 1, 1, false, &first), servers = finish(server, server->pid);
+    if (clients >= 0)
+        snprintf(status, sizeof status, "%d", clients);
+    if (dprintf(fds[4], "%d\n", servers) < 0 || dprintf(fds[5], "%s\n", status) < 0 ||
+        dprintf(fds[6], "%d %s\n", servers, status) < 0)
+        die(directory);
 }
 
 int main(int argc, char *argv[])
 {
     const struct sigaction action = { .sa_handler = stop };
-    const int deadly[] = { SIGALRM, SIGHUP, SIGINT, SIGTERM };
-    int here, err, words[2], at = 3;
-    char port[8];
+    struct command server = { .words = NULL }, client = server;
+    int letter, times = 0, jobs = 1, at;
 
-    while (at < argc && strcmp(argv[at], "@") != 0)
+    tool = "pair";
+    while ((letter = getopt(argc, argv, "+j:k:t")) != -1)
+        switch (letter) {
+        case 'j': jobs = atoi(optarg); break;
+        case 'k': times = atoi(optarg); break;
+        case 't': timing = true; break;
+        default: return 2;
+        }
+    if (!timing)
+        optind++; /* the directory */
+    for (at = optind; at < argc && strcmp(argv[at], "@") != 0;)
         at++;
-    if (at + 1 >= argc) {
-        fprintf(stderr, "usage: pair DIRECTORY SERVER [ARGUMENT...] @ CLIENT [ARGUMENT...]\n");
+    if (at <= optind || at + 1 == argc || (at >= argc && !timing) || jobs < 1 || jobs > JOBS_MAX || times < 0 ||
+        (times > 0 && !timing)) {
+        fprintf(stderr, "usage: pair DIRECTORY SERVER @ CLIENT |\n"
+                        "       pair -t COMMAND | pair -t [-k TIMES] [-j JOBS] SERVER @ CLIENT\n");
         return 2;
     }
     argv[at] = NULL;
-    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
-        if (sigaction(deadly[i], &action, NULL) != 0)
-            die("sigaction");
-    alarm(LIMIT);
-
-    here = open(".", O_RDONLY);
-    if (here < 0 || chdir(argv[1]) != 0 || pipe(words) != 0)
-        die(argv[1]);
-    err = create("server.err");
-    server_pid = run(argv + 2, create("server.out"), words[1], here);
-    close(words[1]);
-    FILE *said = fdopen(words[0], "r");
-    if (said == NULL)
-        die("fdopen");
-    if (copy(said, err, port)) {
-        for (int i = at + 1; i < argc; i++)
-            if (strcmp(argv[i], "PORT") == 0)
-                argv[i] = port;
-        int client_err = create("client.err");
-        client_pid = run(argv + at + 1, create("client.out"), client_err, here);
-        close(client_err);
-        copy(said, err, NULL);
+    for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
+        close(fd); /* both print the numbers of their descriptors: let them find none but the standard ones */
+    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++)
+        must(sigaction(stops[i], &action, NULL), "sigaction");
+    if (atexit(end_all) != 0)
+        die("atexit");
+    alarm(timing ? LIMIT_TIMED : LIMIT);
+    if (timing) {
+        server = redirected(argv + optind);
+        if (at < argc)
+            client = redirected(argv + at + 1);
+        return measure(&server, &client, times, jobs);
     }
-    finish(&client_pid, "client.status");
-    finish(&server_pid, "server.status");
+    server.words = argv + optind;
+    client.words = argv + at + 1;
+    keep(argv[optind - 1], &server, &client);
     return 0;
 }

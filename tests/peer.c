@@ -4,220 +4,246 @@
  *     peer listen ACTION...           waits for one connection on a port of 127.0.0.1 that it tells on standard error
  *     peer connect PORT ACTION...     connects to that port
  *
- *     get N        reads N bytes, or to the end-of-file          send FILE     sends it in pieces of 1025 bytes
- *     into FILE    reads to the end-of-file, into FILE           put TEXT      sends TEXT; \xNN is the byte NN
- *     eof          reads to the end-of-file and drops it         pieces TEXT   the same, a byte at a time
- *     quiet MS     fails if anything comes within MS             flood N       sends N bytes; it may fail
- *     fin          shutdown(SHUT_WR)                             pad N         sends N NUL bytes
- *     reset        closes with a reset                           close         closes
- *     sh COMMAND   runs COMMAND                                  stay          waits until the other side has closed both
- *     buffers N    sizes of the socket buffers; first only                     directions or reset the connection
+ *     get N            reads N bytes, or to the end-of-file       send FILE      sends it in pieces of 1025 bytes
+ *     into FILE        reads to the end-of-file, into FILE        put TEXT       sends TEXT; \xNN is the byte NN
+ *     slow RATE FILE   the same, RATE bytes a second              drip MS TEXT   the same, a byte every MS milliseconds
+ *     eof              reads to the end-of-file and drops it      urgent TEXT    the same, the last byte with MSG_OOB
+ *     quiet MS         fails if anything comes within MS          flood N        sends N bytes while they are taken
+ *     fin              shutdown(SHUT_WR)                          pad N          the same, of NUL bytes
+ *     reset            closes with a reset                        close          closes
+ *     wait FILE        waits until there is such a file           touch FILE     makes it
+ *     sh COMMAND       runs COMMAND                               stay           waits until the other side has closed
+ *     buffers N        sizes of the socket buffers; first only                   both directions or reset them
  *
- *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens; it is what PORT stands for
- *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies what it writes there to ours
+ *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens: PORT stands for it
+ *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours
  *     peer sizes BYTES                prints what SO_SNDBUF and SO_RCVBUF are after both were set to BYTES
  *
- * So "listen send F fin get 1025" is the plainest file server there is, and "connect P into F put '...' pad 995" the client
- * that sends the acknowledgement in a buffer of 1025 bytes. Exits with 0 if all of it worked; a reset while it reads fails.
+ * So "listen send F fin get 1025" is the plainest file server there is, and "connect P into F put '...' pad 995" the
+ * client that sends the acknowledgement in a buffer of 1025 bytes. With wait and touch scripts and peers take turns.
+ * Exits with 0 if all of it worked, 1 if the other side did not do its part (it reset while we read, say), 2 otherwise.
  */
-#define _XOPEN_SOURCE 700 /* posix_openpt, besides POSIX.1-2008 */
-#define _FILE_OFFSET_BITS 64
+#include "tools.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-enum { PIECE = 1025, LIMIT = 100 };
+enum { PIECE = 1025, TEXT_ROOM = 4096, LIMIT = 100, READS_A_SECOND = 100 };
 
 static int connection;
 static bool ended; /* the other side's end-of-file was read */
 
-static _Noreturn void die(const char *what)
+/* Ends the program with status 1: the other side did not do its part. */
+static _Noreturn void fail(const char *what)
 {
-    fprintf(stderr, "peer: %s: %s\n", what, strerror(errno));
+    fprintf(stderr, "peer: %s: %s\n", what, errno != 0 ? strerror(errno) : "the other side spoke before its time");
     exit(1);
 }
 
-static void send_all(const char *data, size_t length)
+static void pause_for(int64_t duration) /* microseconds */
+{
+    struct timespec left = { .tv_sec = (time_t)(duration / 1000000), .tv_nsec = (long)(duration % 1000000 * 1000) };
+
+    while (duration > 0 && nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
+}
+
+/* ---- What it can do; WORDS are the arguments of the action ----------------------------------------------------- */
+
+static void send_all(const char *data, size_t length, int flags)
 {
     while (length > 0) {
-        ssize_t count = write(connection, data, length);
+        ssize_t count = send(connection, data, length, flags);
         if (count < 0)
-            die("write");
+            fail("send");
         data += count;
         length -= (size_t)count;
     }
 }
 
-/* Reads at most LIMIT_BYTES, or to the end-of-file if that is negative, and writes them to FD unless it is -1. */
-static void receive(long limit_bytes, int fd)
-{
-    char block[PIECE];
-    ssize_t count = 1;
-
-    while (limit_bytes != 0 && count > 0) {
-        size_t most = limit_bytes < 0 || limit_bytes > PIECE ? PIECE : (size_t)limit_bytes;
-        count = read(connection, block, most);
-        if (count < 0)
-            die("read");
-        ended = count == 0;
-        if (fd >= 0 && write(fd, block, (size_t)count) != count)
-            die("write to file");
-        if (limit_bytes > 0)
-            limit_bytes -= count;
-    }
-}
-
-static void send_file(const char *name)
+static void send_file(char **words)
 {
     char block[PIECE];
     ssize_t count;
-    int fd = open(name, O_RDONLY);
+    int fd = must(open(words[0], O_RDONLY), words[0]);
 
-    if (fd < 0)
-        die(name);
     while ((count = read(fd, block, sizeof block)) > 0)
-        send_all(block, (size_t)count);
+        send_all(block, (size_t)count, 0);
     if (count < 0)
-        die(name);
+        die(words[0]);
     close(fd);
 }
 
-/* Sends TEXT with \xNN decoded, in pieces of STEP bytes. */
-static void put(const char *text, size_t step)
+/* Writes TEXT to BYTES with \xNN decoded. Returns how many bytes they are. */
+static size_t decode(const char *text, char bytes[TEXT_ROOM])
 {
-    char bytes[4096];
     size_t length = 0;
     unsigned byte;
 
-    for (; *text != '\0' && length < sizeof bytes; length++)
+    for (; *text != '\0' && length < TEXT_ROOM; length++)
         if (sscanf(text, "\\x%2x", &byte) == 1) {
             bytes[length] = (char)byte;
             text += 4;
         } else
             bytes[length] = *text++;
-    for (size_t done = 0; done < length; done += step)
-        send_all(bytes + done, step < length - done ? step : length - done);
+    return length;
+}
+
+static void put_with(const char *text, int flags)
+{
+    char bytes[TEXT_ROOM];
+
+    send_all(bytes, decode(text, bytes), flags);
+}
+
+static void put(char **words) { put_with(words[0], 0); }
+static void urgent(char **words) { put_with(words[0], MSG_OOB); }
+
+static void drip(char **words)
+{
+    char bytes[TEXT_ROOM];
+    size_t length = decode(words[1], bytes);
+
+    for (size_t i = 0; i < length; i++) {
+        send_all(bytes + i, 1, 0);
+        pause_for(atol(words[0]) * 1000);
+    }
 }
 
 /* Sends COUNT bytes BYTE for as long as the other side takes them. */
-static void flood(long count, int byte)
+static void repeat(long count, int byte)
 {
     char block[PIECE];
 
     memset(block, byte, sizeof block);
     while (count > 0) {
-        ssize_t sent = write(connection, block, count < PIECE ? (size_t)count : PIECE);
+        ssize_t sent = send(connection, block, count < PIECE ? (size_t)count : PIECE, 0);
         if (sent < 0)
             return;
         count -= sent;
     }
 }
 
-/* Waits until there is nothing more to expect from the other side: it has closed both directions or reset them. Does
- * not read, so that a full window stays full. */
-static void stay(const char *none)
+static void flood(char **words) { repeat(atol(words[0]), 'x'); }
+static void pad(char **words) { repeat(atol(words[0]), '\0'); }
+
+/* Reads MOST bytes, or to the end-of-file, RATE in a second or, if that is 0, as they come. Writes them to the file
+ * NAME unless that is NULL. */
+static void receive(long most, long rate, const char *name)
+{
+    char block[PIECE];
+    long step = rate > 0 && rate / READS_A_SECOND < PIECE ? rate / READS_A_SECOND + 1 : PIECE;
+    ssize_t count = 1;
+    int fd = name == NULL ? -1 : open_output(name);
+    int64_t due = microseconds(), now;
+
+    while (most > 0 && count > 0) {
+        count = read(connection, block, (size_t)(most < step ? most : step));
+        if (count < 0)
+            fail("read");
+        ended = count == 0;
+        if (fd >= 0 && write(fd, block, (size_t)count) != count)
+            die(name);
+        most -= count;
+        if (rate > 0) { /* what was not there in time is not made up for */
+            now = microseconds();
+            due = (due > now ? due : now) + count * 1000000 / rate;
+            pause_for(due - now);
+        }
+    }
+    if (fd >= 0 && close(fd) != 0)
+        die(name);
+}
+
+static void get(char **words) { receive(atol(words[0]), 0, NULL); }
+static void eof(char **words) { (void)words; receive(LONG_MAX, 0, NULL); }
+static void into(char **words) { receive(LONG_MAX, 0, words[0]); }
+static void slow(char **words) { receive(LONG_MAX, atol(words[0]), words[1]); }
+
+/* Waits until there is nothing more to expect from the other side. Does not read, so that a full window stays full. */
+static void stay(char **words)
 {
     struct pollfd wanted = { .fd = connection };
 
-    (void)none;
+    (void)words;
     while (poll(&wanted, 1, -1) < 0 || (wanted.revents & (POLLERR | POLLHUP)) == 0)
         ;
 }
 
-/* Fails if anything comes within so many MILLISECONDS: data or an end-of-file, or after the end-of-file a reset. */
-static void quiet(const char *milliseconds)
+/* What must not come: data or an end-of-file, or after the end-of-file a reset. */
+static void quiet(char **words)
 {
     struct pollfd wanted = { .fd = connection, .events = ended ? 0 : POLLIN };
 
-    if (poll(&wanted, 1, atoi(milliseconds)) != 0) {
-        fprintf(stderr, "peer: the other side spoke before its time\n");
-        exit(1);
-    }
+    errno = 0;
+    if (poll(&wanted, 1, atoi(words[0])) != 0)
+        fail("quiet");
 }
 
-/* Sets SO_LINGER, as common.h of the programs explains: the next close sends a reset. */
-static void reset(const char *none)
+static void fin(char **words)
+{
+    (void)words;
+    if (shutdown(connection, SHUT_WR) != 0)
+        fail("shutdown");
+}
+
+static void close_it(char **words)
+{
+    (void)words;
+    must(close(connection), "close");
+}
+
+/* Sets SO_LINGER, as the programs do: the next close sends a reset. */
+static void reset(char **words)
 {
     const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
 
-    (void)none;
-    if (setsockopt(connection, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) != 0)
-        die("SO_LINGER");
-    close(connection);
+    must(setsockopt(connection, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), "SO_LINGER");
+    close_it(words);
 }
 
-static void into(const char *name)
+static void wait_for(char **words)
 {
-    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-
-    if (fd < 0)
-        die(name);
-    receive(-1, fd);
-    if (close(fd) != 0)
-        die(name);
+    while (access(words[0], F_OK) != 0)
+        pause_for(1000);
 }
 
-static void get(const char *count) { receive(atol(count), -1); }
-static void eof(const char *none) { (void)none; receive(-1, -1); }
-static void put_whole(const char *text) { put(text, 4096); }
-static void put_pieces(const char *text) { put(text, 1); }
-static void flood_x(const char *count) { flood(atol(count), 'x'); }
-static void pad(const char *count) { flood(atol(count), '\0'); }
+static void touch(char **words) { put_file(words[0], "", 0); }
 
-static void fin(const char *none)
+static void shell(char **words)
 {
-    (void)none;
-    if (shutdown(connection, SHUT_WR) != 0)
-        die("shutdown");
-}
-
-static void close_it(const char *none)
-{
-    (void)none;
-    close(connection);
-}
-
-static void shell(const char *command)
-{
-    if (system(command) != 0) {
-        fprintf(stderr, "peer: '%s' failed\n", command);
-        exit(1);
+    if (system(words[0]) != 0) {
+        errno = ECANCELED;
+        die(words[0]);
     }
 }
 
 static const struct action {
     const char *name;
-    bool argument;
-    void (*function)(const char *argument);
+    int words;
+    void (*function)(char **words);
 } actions[] = {
-    { "get", true, get },      { "into", true, into },         { "eof", false, eof },       { "quiet", true, quiet },
-    { "send", true, send_file }, { "put", true, put_whole },   { "pieces", true, put_pieces }, { "flood", true, flood_x },
-    { "pad", true, pad },      { "fin", false, fin },          { "reset", false, reset },   { "close", false, close_it },
-    { "stay", false, stay },   { "sh", true, shell },
+    { "get", 1, get },         { "into", 1, into },   { "slow", 2, slow },     { "eof", 0, eof },
+    { "quiet", 1, quiet },     { "put", 1, put },     { "drip", 2, drip },     { "urgent", 1, urgent },
+    { "send", 1, send_file },  { "flood", 1, flood }, { "pad", 1, pad },       { "fin", 0, fin },
+    { "reset", 0, reset },     { "stay", 0, stay },   { "close", 0, close_it }, { "sh", 1, shell },
+    { "wait", 1, wait_for },   { "touch", 1, touch },
 };
 
-/* Does the first of WORDS, which ends with a NULL. Returns the words that follow. */
+/* Does the first action of WORDS, which end with a NULL. Returns the words that follow it. */
 static char **act(char **words)
 {
+    int given = 0;
+
+    while (given < 3 && words[given] != NULL)
+        given++;
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
-        if (strcmp(words[0], actions[i].name) == 0 && (!actions[i].argument || words[1] != NULL)) {
-            actions[i].function(words[1]);
-            return words + (actions[i].argument ? 2 : 1);
+        if (strcmp(words[0], actions[i].name) == 0 && given > actions[i].words) {
+            actions[i].function(words + 1);
+            return words + 1 + actions[i].words;
         }
-    fprintf(stderr, "peer: '%s': no such action, or its argument is missing\n", words[0]);
+    fprintf(stderr, "peer: '%s': no such action, or its arguments are missing\n", words[0]);
     exit(2);
 }
+
+/* ---- The connection, and other things to be had for a test ----------------------------------------------------- */
 
 /* Binds FD to a port that the kernel chooses. Returns its number. */
 static int take_port(int fd)
@@ -225,8 +251,8 @@ static int take_port(int fd)
     struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t length = sizeof name;
 
-    if (bind(fd, (struct sockaddr *)&name, length) != 0 || getsockname(fd, (struct sockaddr *)&name, &length) != 0)
-        die("bind");
+    must(bind(fd, (struct sockaddr *)&name, length), "bind");
+    must(getsockname(fd, (struct sockaddr *)&name, &length), "getsockname");
     return ntohs(name.sin_port);
 }
 
@@ -243,103 +269,87 @@ static _Noreturn void hold(int fd, char *command[])
     die(command[0]);
 }
 
-/* Runs COMMAND with a terminal as its standard error, copies what comes out of that, and returns COMMAND's exit
- * status. */
+/* Runs COMMAND with a terminal as its standard error and copies what comes out of that. Returns COMMAND's status. */
 static int on_terminal(char *command[])
 {
-    int master = posix_openpt(O_RDWR | O_NOCTTY), status;
+    int master = must(posix_openpt(O_RDWR | O_NOCTTY), "terminal"), slave;
     char text[1024];
     ssize_t count;
     pid_t pid;
 
-    if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0)
-        die("terminal");
-    int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
-    if (slave < 0 || (pid = fork()) < 0)
-        die("terminal");
-    if (pid == 0) {
-        dup2(slave, STDERR_FILENO);
-        close(slave);
-        close(master);
-        execvp(command[0], command);
-        _exit(127);
-    }
+    must(fcntl(master, F_SETFD, FD_CLOEXEC), "fcntl");
+    must(grantpt(master), "grantpt");
+    must(unlockpt(master), "unlockpt");
+    slave = must(open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC), "terminal");
+    pid = start_program(command, STDIN_FILENO, STDOUT_FILENO, slave);
     close(slave);
     while ((count = read(master, text, sizeof text)) > 0) /* -1 with EIO when nobody has the terminal open any more */
         if (write(STDERR_FILENO, text, (size_t)count) != count)
             die("copy");
-    if (waitpid(pid, &status, 0) < 0)
-        die("waitpid");
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return status_of(pid);
 }
 
-static void print_sizes(int fd, const char *bytes)
+static void set_sizes(int fd, const char *bytes)
 {
-    int value = atoi(bytes), sizes[2];
+    int value = atoi(bytes);
+
+    must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof value), "SO_SNDBUF");
+    must(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, sizeof value), "SO_RCVBUF");
+}
+
+static int size_of(int fd, int option)
+{
+    int value;
     socklen_t length = sizeof value;
 
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, length) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, length) != 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sizes[0], &length) != 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &sizes[1], &length) != 0)
-        die("socket buffers");
-    printf("%d %d\n", sizes[0], sizes[1]);
-}
-
-/* Does the action "buffers" if it is the first of WORDS: it has to be done before there is a connection. Returns the
- * others. */
-static char **set_buffers(int fd, char **words)
-{
-    int bytes;
-
-    if (words[0] == NULL || strcmp(words[0], "buffers") != 0 || words[1] == NULL)
-        return words;
-    bytes = atoi(words[1]);
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes) != 0)
-        die("socket buffers");
-    return words + 2;
+    must(getsockopt(fd, SOL_SOCKET, option, &value, &length), "getsockopt");
+    return value;
 }
 
 int main(int argc, char *argv[])
 {
     struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     const char *role = argc > 2 ? argv[1] : "";
+    bool listens = strcmp(role, "listen") == 0;
     char **words = argv + 2;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int fd;
 
-    if (fd < 0)
-        die("socket");
+    tool = "peer";
+    fd = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
     if (strcmp(role, "hold") == 0)
         hold(fd, words);
-    if (strcmp(role, "terminal") == 0)
+    if (strcmp(role, "terminal") == 0) {
+        close(fd); /* COMMAND need not have it */
         return on_terminal(words);
-    signal(SIGPIPE, SIG_IGN);
-    alarm(LIMIT);
+    }
     if (strcmp(role, "sizes") == 0) {
-        print_sizes(fd, words[0]);
+        set_sizes(fd, words[0]);
+        printf("%d %d\n", size_of(fd, SO_SNDBUF), size_of(fd, SO_RCVBUF));
         return 0;
     }
-    if (strcmp(role, "listen") == 0) {
-        int port = take_port(fd);
-        words = set_buffers(fd, words);
-        if (listen(fd, 1) != 0)
-            die("listen");
-        fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
-        connection = accept(fd, NULL, NULL);
-        if (connection < 0)
-            die("accept");
-        close(fd);
-    } else if (strcmp(role, "connect") == 0) {
-        name.sin_port = htons((in_port_t)atoi(*words++));
-        words = set_buffers(fd, words);
-        if (connect(fd, (struct sockaddr *)&name, sizeof name) != 0)
-            die("connect");
-        connection = fd;
-    } else {
+    if (!listens && strcmp(role, "connect") != 0) {
         fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... |\n"
                         "       peer hold COMMAND... | terminal COMMAND... | sizes BYTES\n");
         return 2;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    alarm(LIMIT);
+    if (!listens)
+        name.sin_port = htons((in_port_t)atoi(*words++));
+    if (words[0] != NULL && strcmp(words[0], "buffers") == 0 && words[1] != NULL) {
+        set_sizes(fd, words[1]); /* before there is a connection: see tcp(7) */
+        words += 2;
+    }
+    if (listens) {
+        int port = take_port(fd);
+        must(listen(fd, 1), "listen");
+        fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
+        connection = must(accept(fd, NULL, NULL), "accept");
+        close(fd);
+    } else {
+        if (connect(fd, (struct sockaddr *)&name, sizeof name) != 0)
+            fail("connect");
+        connection = fd;
     }
     while (*words != NULL)
         words = act(words);

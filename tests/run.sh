@@ -505,7 +505,7 @@ wire() {
     check 'the server says what it was told' grep -q "^4：$thanks\$" p/server.out
     run "$server" -p 0 random @ "$peer" connect PORT into got put "$thanks" pad 30000 quiet 500 close
     check 'the server does not answer with a reset what comes after the acknowledgement' both 0 0
-    run "$server" -p 0 random @ "$peer" connect PORT into got pieces "$thanks" close
+    run "$server" -p 0 random @ "$peer" connect PORT into got drip 0 "$thanks" close
     check 'a reply in 30 pieces' both 0 0
     case $(nc -h 2>&1) in
         *-N*) ;;
