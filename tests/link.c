@@ -80,7 +80,8 @@ static volatile sig_atomic_t ending;
 
 /* What was done to how many packets. */
 enum fate { PACKETS, LATE, LOST, DROPPED, DOUBLED, DAMAGED, OVERTAKEN, CUT_OFF, FATES };
-static const char *const fates[] = { "packets", "late", "lost", "dropped", "doubled", "damaged", "overtaken", "cut off" };
+static const char *const fates[] = { "packets", "late", "lost", "dropped", "doubled", "damaged", "overtaken",
+                                     "cut off" };
 static long counts[FATES];
 
 static _Noreturn void not_here(const char *what)

@@ -1,10 +1,10 @@
 #!/bin/sh
 # network.sh - server and client across a network that misbehaves: packets that are lost, late, doubled, damaged or in
-# the wrong order, small packets, a line that is slow, and a cable that is cut. The file arrives whole, or whoever can know
-# says that it did not.
+# the wrong order, small packets, a line that is slow, and a cable that is cut. The file arrives whole, or whoever can
+# know says that it did not.
 #
 #     sh tests/network.sh [-s SEED]                  LONG=1 in the environment: larger files, more seeds, more cuts
-#     sh tests/network.sh run 'OPTION...' COMMAND    runs COMMAND at the near end of a cable with such options of tests/link
+#     sh tests/network.sh run 'OPTION...' COMMAND    runs COMMAND at the near end of a cable with options of tests/link
 #
 # Needs server, client, tests/pair and tests/link, which is the cable; see there what it does to packets. COMMAND finds
 # in FAR what to put before a command for the far end. To try a round trip of 20 ms (10 there and 10 back):
@@ -78,8 +78,8 @@ set_up() {
     nsenter --net="$1" ip address add "$4" dev "$2" nodad 2>/dev/null
 }
 
-# True if the server and the client ended with the statuses $1; the file is whole, or untouched if the client failed, and
-# no other is left there; who failed says at what; and the cable has done $2 to one packet or more.
+# True if the server and the client ended with the statuses $1; the file is whole, or untouched if the client failed,
+# and no other is left there; who failed says at what; and the cable has done $2 to one packet or more.
 as_promised() {
     case $1 in *0) content=$from ;; *) content=$work/old ;; esac
     [ "$(cat "$at/p/status")" = "$1" ] && [ "$(ls -A "$at/in")" = file ] && cmp -s "$content" "$at/in/file" &&
