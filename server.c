@@ -344,7 +344,7 @@ static void note_signal(int signal_number)
         stops++;
 }
 
-/* Has the signals that matter to serve_many noted, but only while it waits; at all other times they are held back. SIGINT
+/* Has the signals that matter to serve_many noted, but only while it waits; at all other times they are noted back. SIGINT
  * stays ignored if it was from the start, as a shell has it in the background. Returns the signals that wait_for_event
  * lets in. */
 static sigset_t hold_back_signals(void)
@@ -352,16 +352,16 @@ static sigset_t hold_back_signals(void)
     static const int wanted[] = { SIGINT, SIGTERM, SIGCHLD };
     const struct sigaction note = { .sa_handler = note_signal };
     struct sigaction before;
-    sigset_t held, let_in;
+    sigset_t noted, let_in;
 
-    sigemptyset(&held);
+    sigemptyset(&noted);
     for (int i = 0; i < 3; i++) {
-        sigaddset(&held, wanted[i]);
+        sigaddset(&noted, wanted[i]);
         if (sigaction(wanted[i], NULL, &before) != 0 ||
             ((before.sa_handler != SIG_IGN || wanted[i] == SIGCHLD) && sigaction(wanted[i], &note, NULL) != 0))
             die(errno, "cannot handle signal %d", wanted[i]);
     }
-    if (sigprocmask(SIG_BLOCK, &held, &let_in) != 0)
+    if (sigprocmask(SIG_BLOCK, &noted, &let_in) != 0)
         die(errno, "cannot hold back signals");
     for (int i = 0; i < 3; i++)
         sigdelset(&let_in, wanted[i]);
