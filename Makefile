@@ -44,7 +44,7 @@ demo: all tests/pair
 test: all tools
 	@sh tests/run.sh
 
-# SIZE, ROUNDS and WEB in the environment are its too.
+# SIZE, ROUNDS and SEED in the environment are its too.
 bench: all tools
 	@CC='$(CC)' sh tests/bench.sh $(BENCH)
 
