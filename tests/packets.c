@@ -103,7 +103,7 @@ int main(int argc, char *argv[])
     }
     refused = open_wire();
     if (refused != NULL) {
-        fprintf(stderr, "packets: not allowed here: %s: %s\n", refused, strerror(errno));
+        fprintf(stderr, "packets: no %s: %s\n", refused, strerror(errno));
         return NOT_HERE;
     }
     file = fopen(argv[1], "w");

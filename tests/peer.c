@@ -12,6 +12,7 @@
  *     reset        closes with a reset                           close         closes
  *     sh COMMAND   runs COMMAND                                  stay          waits until the other side has closed both
  *     buffers N    sizes of the socket buffers; first only                     directions or reset the connection
+ *     say TEXT     prints TEXT on standard error, as a line of a trace (-v)
  *
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens; it is what PORT stands for
  *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies what it writes there to ours
@@ -35,10 +36,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PIECE = 1025, LIMIT = 100 };
 
+static const char *side; /* server or client */
 static int connection;
 static bool ended; /* the other side's end-of-file was read */
 
@@ -185,7 +188,8 @@ static void fin(const char *none)
 static void close_it(const char *none)
 {
     (void)none;
-    close(connection);
+    if (close(connection) != 0 && errno != ECONNRESET) /* which FreeBSD says of one that was reset */
+        die("close");
 }
 
 static void shell(const char *command)
@@ -196,6 +200,19 @@ static void shell(const char *command)
     }
 }
 
+/* The form is that of trace in common.h, but for the state, which nobody has looked up. */
+static void say(const char *text)
+{
+    struct timespec now;
+    struct tm parts;
+    char clock[16];
+
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL ||
+        strftime(clock, sizeof clock, "%H:%M:%S", &parts) == 0)
+        die("the time");
+    fprintf(stderr, "%s.%06ld %s %-11s %s\n", clock, now.tv_nsec / 1000, side, "-", text);
+}
+
 static const struct action {
     const char *name;
     bool argument;
@@ -204,7 +221,7 @@ static const struct action {
     { "get", true, get },      { "into", true, into },         { "eof", false, eof },       { "quiet", true, quiet },
     { "send", true, send_file }, { "put", true, put_whole },   { "pieces", true, put_pieces }, { "flood", true, flood_x },
     { "pad", true, pad },      { "fin", false, fin },          { "reset", false, reset },   { "close", false, close_it },
-    { "stay", false, stay },   { "sh", true, shell },
+    { "stay", false, stay },   { "sh", true, shell },       { "say", true, say },
 };
 
 /* Does the first of WORDS, which ends with a NULL. Returns the words that follow. */
@@ -320,6 +337,7 @@ int main(int argc, char *argv[])
         print_sizes(fd, words[0]);
         return 0;
     }
+    side = strcmp(role, "listen") == 0 ? "server" : "client";
     if (strcmp(role, "listen") == 0) {
         int port = take_port(fd);
         words = set_buffers(fd, words);

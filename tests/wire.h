@@ -100,16 +100,16 @@ static inline const char *open_wire(void)
     name.sll_ifindex = (int)if_nametoindex("lo");
     wire.fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* protocol 0: nothing yet */
     if (wire.fd < 0)
-        return "a packet socket";
+        return "packet socket";
     if (setsockopt(wire.fd, SOL_PACKET, VERSION, &version, sizeof version) != 0 ||
         setsockopt(wire.fd, SOL_PACKET, RING, &room, sizeof room) != 0)
-        return "a ring of packets";
+        return "ring of packets";
     ring = mmap(NULL, (size_t)FRAMES * FRAME_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, wire.fd, 0);
     if (ring == MAP_FAILED)
-        return "the memory of a ring of packets";
+        return "memory for packets";
     wire.ring = ring;
     if (bind(wire.fd, (struct sockaddr *)&name, sizeof name) != 0)
-        return "the loopback interface";
+        return "loopback interface";
     return NULL;
 }
 
