@@ -1,6 +1,6 @@
 #!/bin/sh
-# demo.sh - plays the pair in one terminal and draws what happened: the server on the left, the client on the right, time
-# downwards. Run by `make demo`, with the word as SHOW.
+# demo.sh - plays the pair in one terminal and draws what happened: the server on the left, the client on the right,
+# time downwards. Run by `make demo`, with the word as SHOW.
 #
 #     sh tests/demo.sh                 what both programs tell (-v), with an arrow for what must have crossed in between
 #     sh tests/demo.sh packets         the same, with every TCP segment that did cross, as the kernel saw it
@@ -8,9 +8,10 @@
 #     sh tests/demo.sh killed          what the reset is good for: a sender that is killed half-way, and ours
 #     sh tests/demo.sh transcripts     what both print, side by side
 #
-# Packets can be seen on Linux where one may look at them: as root, or where a user may make namespaces (tests/packets.c). Else
-# one line says so, and the pictures show what the programs tell. The client of the first two waits a second before it
-# acknowledges (-d 1), so that the server can be seen waiting. -t 3 is for the worst: nothing here lasts longer than that.
+# Packets can be seen on Linux where one may look at them: as root, or where a user may make namespaces
+# (tests/packets.c). Else one line says so, and the pictures show what the programs tell. The client of the first two
+# waits a second before it acknowledges (-d 1), so that the server can be seen waiting. -t 3 is for the worst: nothing
+# here lasts longer than that.
 #
 # The bad server, and the plain one, are tests/peer, whose arguments say what it does.
 # shellcheck disable=SC2016 # what stands in single quotes is for another shell
@@ -20,7 +21,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/half-close.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 thanks='I have recv the data,Thank you'
-half_closed='half-close' first_bytes='first bytes' # how the traces begin to tell of these events
+first_bytes='first bytes' last_bytes='last bytes' # how the traces begin to tell of these events
 
 # ---- Playing ------------------------------------------------------------------------------------------------------
 
@@ -38,8 +39,8 @@ watch_packets() {
     echo
 }
 
-# Plays a server and a client, as tests/pair does. Leaves the story of both and of the packets in $work/story, by time. Sets
-# said to what they put on standard error besides.
+# Plays a server and a client, as tests/pair does. Leaves the story of both and of the packets in $work/story, by time.
+# Sets said to what they put on standard error besides.
 play() {
     rm -f "$work/wire" "$work"/client.* "$work"/server.*
     # shellcheck disable=SC2086 # words
@@ -53,7 +54,8 @@ play() {
     # Of those that have the same microsecond, the packets are first, in their own order.
     cat "$work/packets" "$work/server.err" "$work/client.err" | sed "s,$work/,,g" | grep '^[0-9][0-9]:' |
         awk '{ $1 = $1 " " NR; print }' | sort -k 1,1 -k 2,2n | sed 's/ [0-9]*//' >"$work/story"
-    said=$(cat "$work/server.err" "$work/client.err" | grep -v -e '^[0-9][0-9]:' -e ': listening on ' | sed "s,$work/,,g")
+    said=$(cat "$work/server.err" "$work/client.err" | grep -v -e '^[0-9][0-9]:' -e ': listening on ' |
+        sed "s,$work/,,g")
 }
 
 # Plays ours with these options of the client, and whatever fails ends the demonstration.
@@ -87,10 +89,10 @@ transcripts() {
             END { while ((getline line <right) > 0) { pad("", 46); print line } }'
 }
 
-# Draws the story: the events of both sides and an arrow for each packet. Beside an event stand the states, in lower case the
-# one that the other side was last seen in; beside a packet, the window of who sent it. $1 is "guess" to draw arrows for what
-# must have crossed where no packets were seen, $2 how many packets of a long run are shown before the rest is only counted, and
-# $3 a word: the picture begins with the first event that has it.
+# Draws the story: the events of both sides and an arrow for each packet. Beside an event stand the states, in lower
+# case the one that the other side was last seen in; beside a packet, the window of who sent it. $1 is "guess" to draw
+# arrows for what must have crossed where no packets were seen, $2 how many packets of a long run are shown before the
+# rest is only counted, and $3 a word: the picture begins with the first event that has it.
 draw() {
     awk -v guess="$1" -v first="$2" -v from="${3-}" -v known="$work/told" '
         function seconds(clock, part) { split(clock, part, ":"); return part[1] * 3600 + part[2] * 60 + part[3] }
@@ -123,8 +125,8 @@ draw() {
                     hidden_bytes += bytes[i]
                     hidden_acks += bytes[i] == 0
                     if (i == run - 2) {
-                        put(row("", "...", sprintf("   %d more: %d with %d bytes, %d ACKs", hidden, hidden - hidden_acks,
-                            hidden_bytes, hidden_acks), "..."))
+                        put(row("", "...", sprintf("   %d more: %d with %d bytes, %d ACKs", hidden,
+                            hidden - hidden_acks, hidden_bytes, hidden_acks), "..."))
                         hidden = hidden_bytes = hidden_acks = 0
                     }
                 }
@@ -215,7 +217,7 @@ draw() {
 tell_end() {
     echo
     echo "Exit status of the server and of the client: $(statuses)"
-    [ -z "$said" ] || echo "$said" | fold -s -w 76 | sed 's/ *$//; 1!s/^/    /'
+    [ -z "$said" ] || echo "$said" | fold -s -w 76 | sed 's/ *$//; /^[a-z]*: /!s/^/    /'
 }
 
 # How much of client.c is in the file $1.
@@ -248,16 +250,16 @@ show_close() {
     draw '' 1
     tell_end
     tell 'The server is content and knows nothing.' '' \
-        'Ours, from its half-close on. It hears the answer, and only then it closes:' ''
+        'Ours, from its last bytes on. It hears the answer, and only then it closes:' ''
     play_pair '' -v
-    draw '' 1 "$half_closed"
+    draw '' 1 "$last_bytes"
     tell_end
     tell ''
 
     # Both servers meet the same client. It reads when the server has said that it has closed, its half or all.
     set -- tests/peer connect PORT buffers 1025 put "$thanks" say 'write: 30 bytes, before it has read any' \
-        sh "n=0; until grep -q close '$work/server.out' || [ \$((n += 1)) -gt 2000 ]; do :; done" say 'now it reads' into "$work/early" \
-        say 'read: 0, the end-of-file' close say 'close: 0'
+        sh "n=0; until grep -q close '$work/server.out' || [ \$((n += 1)) -gt 2000 ]; do :; done" \
+        say 'now it reads' into "$work/early" say 'read: 0, the end-of-file' close say 'close: 0'
     tell '(b) A client in a hurry, which thanks first and reads then, and a server that' \
         'closes with 29 of these 30 bytes unread. That resets the connection at once,' \
         'and takes back what it had "successfully" written.' ''
@@ -268,7 +270,7 @@ show_close() {
     tell_file "$work/early"
     tell '' 'Ours (-b 0), with the same client. It reads to the end before it closes:' ''
     play ./server -v -b 0 -t 3 -p 0 client.c @ "$@"
-    draw '' 1 "$half_closed"
+    draw '' 1 "$last_bytes"
     tell_end
     tell_file "$work/early"
 }
@@ -291,7 +293,7 @@ show_killed() {
         exec 3<>"$0/pipe"
         cat "$0/half" >&3
         n=0
-        until grep -q "$1" "$0/client.err" || [ $((n += 1)) -gt 2000 ]; do :; done
+        until grep -qs "$1" "$0/client.err" || [ $((n += 1)) -gt 2000 ]; do :; done
         kill -KILL $server
         { wait $server; } 2>/dev/null' "$work" "$first_bytes" @ ./client -v -t 3 -p PORT "$work/log.txt"
     draw '' 2

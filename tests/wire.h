@@ -1,10 +1,10 @@
 /*
  * wire.h - sees the TCP segments that cross the loopback interface, for packets.c and claims.c.
  *
- * open_wire goes into a network namespace of its own, if this process may make one (network_namespaces(7)); nobody need be
- * root for that (user_namespaces(7)). There it opens a packet socket (packet(7)), whose kernel writes what it sees into a ring
- * of memory, with the time. next_segment takes one segment after the other from there, whenever it likes: looking does not
- * disturb what is looked at. IPv4 only. Include tools.h first.
+ * open_wire goes into a network namespace of its own, if this process may make one (network_namespaces(7)); nobody need
+ * be root for that (user_namespaces(7)). There it opens a packet socket (packet(7)), whose kernel writes what it sees
+ * into a ring of memory, with the time. next_segment takes one segment after the other from there, whenever it likes:
+ * looking does not disturb what is looked at. IPv4 only. Include tools.h first.
  */
 #ifndef WIRE_H
 #define WIRE_H
@@ -21,10 +21,15 @@ enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32 };   /* flags (RFC
 enum { SERVER, CLIENT };                                           /* the client is who sends the first SYN */
 enum { FRAMES = 16384, FRAME_SIZE = 256, BLOCK_SIZE = 65536, CONVERSATIONS = 64 };
 
-/* From linux/if_packet.h, which not every C library brings along: what a ring is asked for, the head of each frame in it,
- * and the statistics. */
+/* From linux/if_packet.h, which not every C library brings along: what a ring is asked for, the head of each frame in
+ * it, and the statistics. */
 struct ring_request { unsigned block_size, blocks, frame_size, frames; };
-struct frame { volatile uint32_t status; uint32_t length, kept; uint16_t link, network; uint32_t seconds, nanoseconds, more[2]; };
+struct frame {
+    volatile uint32_t status;
+    uint32_t length, kept;
+    uint16_t link, network;
+    uint32_t seconds, nanoseconds, more[2];
+};
 struct ring_statistics { unsigned packets, drops; };
 enum { RING = 5, STATISTICS = 6, VERSION = 10, VERSION_2 = 1, FOR_KERNEL = 0, FOR_USER = 1 };
 
@@ -48,7 +53,7 @@ struct segment {
     unsigned flags;
     uint32_t seq, ack, length;
     uint32_t window;        /* in bytes: what is in the segment times the scale, which a SYN does not have yet */
-    unsigned merged;        /* how many segments it is: the kernel leaves it to the device to cut them, and here is none */
+    unsigned merged;        /* how many segments it is: the kernel leaves it to the device to cut them, if there is one */
 };
 
 static struct {
@@ -156,8 +161,9 @@ static inline struct conversation *find_conversation(in_port_t from, in_port_t t
     return NULL;
 }
 
-/* Takes apart the IPv4 packet at P, of which KEPT bytes are there and LENGTH were (RFC 791, 3.1; RFC 9293, 3.1). Returns false
- * if it is not a TCP segment between 127.0.0.0/8 and itself, or belongs to a connection whose begin was not seen. */
+/* Takes apart the IPv4 packet at P, of which KEPT bytes are there and LENGTH were (RFC 791, 3.1; RFC 9293, 3.1).
+ * Returns false if it is not a TCP segment between 127.0.0.0/8 and itself, or belongs to a connection whose begin was
+ * not seen. */
 static inline bool look(const unsigned char *p, size_t kept, size_t length, struct segment *segment)
 {
     size_t ip = kept >= 20 ? (size_t)(p[0] & 15) * 4 : 0, tcp;
@@ -236,9 +242,11 @@ static inline bool next_segment(struct segment *segment, int milliseconds)
 /* True if every connection that was seen has ended: both FINs are acknowledged, or it was reset. */
 static inline bool all_ended(void)
 {
-    for (unsigned i = 0; i < CONVERSATIONS && i < wire.begun; i++)
-        if (!wire.conversations[i].reset && !(wire.conversations[i].heard[SERVER] && wire.conversations[i].heard[CLIENT]))
+    for (unsigned i = 0; i < CONVERSATIONS && i < wire.begun; i++) {
+        const struct conversation *of = &wire.conversations[i];
+        if (!of->reset && !(of->heard[SERVER] && of->heard[CLIENT]))
             return false;
+    }
     return true;
 }
 
