@@ -35,7 +35,7 @@ watch_packets() {
         return
     fi
     watch=
-    sed 's/^packets: /No packets, only what the programs tell: /' "$work/why"
+    sed 's/^packets: /No packets to be seen here: /' "$work/why"
     echo
 }
 
@@ -123,7 +123,7 @@ draw() {
                 else {
                     hidden++
                     hidden_bytes += bytes[i]
-                    hidden_acks += bytes[i] == 0
+                    hidden_acks += !data[i]
                     if (i == run - 2) {
                         put(row("", "...", sprintf("   %d more: %d with %d bytes, %d ACKs", hidden,
                             hidden - hidden_acks, hidden_bytes, hidden_acks), "..."))
@@ -134,15 +134,19 @@ draw() {
         }
 
         # A packet: TIME SIDE sends FLAGS seq N ack N length N window N segments N port N
-        function packet(time, label, window, rows, right) {
+        function packet(time, label, window, rows, right, end, fresh) {
             right = side == "server"
+            end = $6 + $10 + ($4 ~ /SYN|FIN/)
+            fresh = end - ($6 > reached[side] ? $6 : reached[side])
             label = $4 "  seq " $6 ($4 ~ /ACK/ ? "  ack " $8 : "") ($10 > 0 ? "  " $10 " bytes" : "")
             if (length(label) > 41) gsub(/  /, " ", label)
             window = $4 ~ /RST/ ? "" : length($12) < 5 ? "window " $12 : "win " $12
             rows = row(time, right ? window : "", arrow(label, right), right ? "" : window)
+            if (end > $6 && fresh <= 0) rows = rows note("sent again, as no ACK has come", right)
+            if (end > reached[side]) reached[side] = end
             if ($14 > 1) rows = rows note("on a cable this would be " $14 " segments", !right)
             if ($4 ~ /RST/) rows = rows note("reset: the connection is gone", right)
-            if ($4 ~ /FIN/) fin[side] = $6 + $10 + 1
+            if ($4 ~ /FIN/) fin[side] = end
             if (right && $6 + $10 > sent) sent = $6 + $10
             if (right && sent == edge && $10 > 0 && run < first)
                 rows = rows note("the window is used up: nothing more may go", 0, "shut")
@@ -153,7 +157,8 @@ draw() {
             }
             if (!right && fin["server"] > 0 && $8 == fin["server"] && !all++)
                 rows = rows note("has got SYN, " ($8 - 2) " bytes and FIN", 1)
-            if ($4 ~ /SYN|FIN|RST/) { end_run(); put(rows) } else { kept[++run] = rows; bytes[run] = $10 }
+            if ($4 ~ /SYN|FIN|RST/) { end_run(); put(rows) }
+            else { kept[++run] = rows; data[run] = $10 > 0; bytes[run] = fresh > 0 ? fresh : 0 }
         }
 
         # An event, and what its state means when that is seen for the first time.

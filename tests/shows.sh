@@ -11,7 +11,7 @@ sum_up() {
             name = $4
             sub(/\+PSH/, "", name)
             if (name != "SYN+ACK") sub(/\+ACK/, "", name)
-            special = special " " $2 ":" name
+            if (name != "FIN" || !again[$2 $6 + $10]++) special = special " " $2 ":" name # it may be sent again
         }
         $4 ~ /SYN/ { next_of[$2] = 1 }
         $4 !~ /SYN|RST/ {
