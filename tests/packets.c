@@ -34,12 +34,13 @@ enum { LAST_MILLISECONDS = 500 };   /* how long to wait, when COMMAND has ended,
 
 static volatile pid_t command;
 
+/* What would end this program early ends COMMAND instead, and with it this program; after that, this program at once. */
 static void pass_on(int signal_number)
 {
     int error = errno;
 
-    if (command > 0)
-        kill(command, signal_number);
+    if (command == 0 || kill(command, signal_number) != 0)
+        _exit(128 + signal_number);
     errno = error;
 }
 
@@ -114,6 +115,7 @@ int main(int argc, char *argv[])
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
         must(sigaction(deadly[i], &action, NULL), "sigaction");
     status = status_of(command);
+    command = 0;
     print_all(file);
     lost = lost_packets();
     if (lost > 0)
