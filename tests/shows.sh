@@ -81,7 +81,7 @@ demo() {
     check "$played: ends well" is "$status" 0
     check "$played: within five seconds" [ $took -le 5 ]
     check "$played: leaves no files" is "$(ls -A shown)" ''
-    check "$played: no tool complains" is "$(grep -e '^ *grep: ' -e '^ *[a-z]*awk: ' -e '^ *sh: ' show)" ''
+    check "$played: no tool complains" is "$(grep -e '^ *grep: ' -e '^ *[a-z]*awk: ' -e '^ *[a-z/.]*sh: ' show)" ''
     [ "$2" = transcripts ] || check "$played: no wider than 80 columns" is "$(LC_ALL=C awk 'length > 80' show)" ''
     # A state in capitals beside an event is explained: in this picture or in one before.
     awk '/^ *[0-9.]+ / { for (i = 2; i <= NF; i++) if ((i == 2 || i == NF) && $i ~ /^[A-Z][A-Z_0-9]+$/) used[$i] }
@@ -191,6 +191,11 @@ shows() {
         check "$played without packets: draws none" is "$(grep -c ' seq ' show)" 0
         show_ends $mode
     done
+
+    # Cut off.
+    (cd "$root" && TMPDIR=$work/shown sh tests/demo.sh killed 2>/dev/null) | head -n 1 >show
+    check 'cut off: something was shown' [ -s show ]
+    check 'cut off: no files are left' is "$(ls -A shown)" ''
 
     # Several at once, and what they are called with.
     for i in 1 2 3; do
