@@ -50,12 +50,12 @@ static const char *names(unsigned flags, char text[32])
     static const struct { unsigned flag; const char *name; } known[] = {
         { SYN, "SYN" }, { FIN, "FIN" }, { RST, "RST" }, { PSH, "PSH" }, { URG, "URG" }, { ACK, "ACK" },
     };
+    int length = 0;
 
-    strcpy(text, "");
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if ((flags & known[i].flag) != 0)
-            strcat(strcat(text, text[0] == '\0' ? "" : "+"), known[i].name);
-    return text[0] == '\0' ? "none" : text;
+            length += snprintf(text + length, 32 - (size_t)length, "%s%s", length == 0 ? "" : "+", known[i].name);
+    return length == 0 ? "none" : text;
 }
 
 static void print(FILE *file, const struct segment *segment)
@@ -77,7 +77,7 @@ static void print(FILE *file, const struct segment *segment)
 static void print_all(FILE *file)
 {
     struct segment segment;
-    int64_t until = microseconds() + LAST_MILLISECONDS * 1000;
+    int64_t until = microseconds() + (int64_t)LAST_MILLISECONDS * 1000;
 
     for (;;) {
         bool over = !wire.private || all_ended() || microseconds() >= until;
