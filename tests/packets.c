@@ -34,7 +34,7 @@ enum { LAST_MILLISECONDS = 500 };   /* how long to wait, when COMMAND has ended,
 
 static volatile pid_t command;
 
-/* What would end this program early ends COMMAND instead, and with it this program; after that, this program at once. */
+/* What would end this program early ends COMMAND instead; when that has ended, this program. */
 static void pass_on(int signal_number)
 {
     int error = errno;
@@ -67,8 +67,8 @@ static void print(FILE *file, const struct segment *segment)
         die("the time");
     if (fprintf(file, "%s.%06ld %s sends %s seq %lu ack %lu length %lu window %lu segments %u port %u\n", clock,
                 segment->time.tv_nsec / 1000, segment->side == SERVER ? "server" : "client",
-                names(segment->flags, flags), (unsigned long)segment->seq, (unsigned long)segment->ack, (unsigned long)segment->length,
-                (unsigned long)segment->window, segment->merged, (unsigned)segment->of->port[SERVER]) < 0)
+                names(segment->flags, flags), (unsigned long)segment->seq, (unsigned long)segment->ack,
+                (unsigned long)segment->length, (unsigned long)segment->window, segment->merged, (unsigned)segment->of->port[SERVER]) < 0)
         die("write");
 }
 

@@ -190,7 +190,8 @@ shows() {
     chmod 755 stage/tests/packets
     for mode in packets close killed; do
         demo stage $mode
-        check "$played without packets: says so in one line" is "$(grep -n '^No packets.*today$' show | sed 's/:.*//')" 1
+        check "$played without packets: says so in one line" is \
+            "$(grep -n '^No packets.*today$' show | sed 's/:.*//')" 1
         check "$played without packets: draws none" is "$(grep -c ' seq ' show)" 0
         show_ends $mode
     done

@@ -53,7 +53,7 @@ struct segment {
     unsigned flags;
     uint32_t seq, ack, length;
     uint32_t window;        /* in bytes: what is in the segment times the scale, which a SYN does not have yet */
-    unsigned merged;        /* how many segments it is: the kernel leaves it to the device to cut them, if there is one */
+    unsigned merged;        /* how many segments it is: the kernel leaves it to the device to cut them */
 };
 
 static struct {
