@@ -1,7 +1,7 @@
 # make            build server and client; make PORTABLE=1 does it without what only Linux has
 # make demo       play the pair in one terminal and draw what happened; SHOW=transcripts shows what both print
-# make test       build and run every test
-# make torture    the long form of the tests that break things; SEED=N repeats its random part
+# make test       build and run every test, and a sample of the next: SEED=N takes the same one again
+# make torture    the long form of the tests that break things; SEED=N repeats what is left to chance
 # make bench      measure the pair, beside other programs; SIZE=MIB and ROUNDS=N make it smaller, BENCH='large many' part of it
 # make clean      leave nothing but the sources; log.txt, where client receives, goes too
 #
@@ -10,7 +10,7 @@
 CFLAGS ?= -O2 -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(CFLAGS)
 
-TOOLS = tests/claims tests/crowd tests/kill tests/link tests/pair tests/peer tests/torture
+TOOLS = tests/claims tests/crowd tests/kill tests/lanes tests/link tests/pair tests/peer tests/torture
 FAULTY = tests/server-faults tests/client-faults
 
 .SUFFIXES: .c
@@ -50,9 +50,9 @@ bench: all tools
 
 always:
 
-# The long form: hundreds of kills, every failure of every call. SEED=N repeats the random part.
+# The long form: hundreds of kills, every failure of every call.
 torture: all tools
-	@RUNS=600 LONG=1 sh tests/run.sh kills torture network crowd
+	@LONG=1 sh tests/run.sh
 
 clean:
 	rm -f server client $(TOOLS) $(FAULTY) tests/.flags log.txt
