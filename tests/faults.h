@@ -6,23 +6,23 @@
  *     FAULT='write-socket 2 ECONNRESET' tests/server-faults ...           its second write to a socket fails
  *     FAULT='fork 1 EAGAIN-forever' tests/server-faults -k ...            its first fork fails, and each after it
  *
- * Each call that may fail is replaced by a macro (the table at the end) or a function, which first asks fault whether and
- * how this call shall fail. Calls are counted by name. Where it matters what a descriptor is, the name says it: read-socket,
- * read-pipe, read-file; write-device is the transcript into /dev/null, and write-error goes to standard error. In a process
- * that the program has forked, names begin with child-, and counting begins anew.
+ * Each call that may fail is replaced by a macro (the table at the end) or a function, which first asks fault whether
+ * and how this call shall fail. Calls are counted by name. Where it matters what a descriptor is, the name says it:
+ * read-socket, read-pipe, read-file; write-device is the transcript into /dev/null, and write-error goes to standard
+ * error. In a process that the program has forked, names begin with child-, and counting begins anew.
  *
  * The failing call is not carried out, except that close closes, as on Linux, and an interrupted connect goes on
- * connecting. Failures have the names that errno.h and netdb.h give them, and these: "short" moves one byte, "nothing" has
- * splice move none, "timeout" has poll return 0, "failure" leaves errno as it was. What ends in -forever befalls all later
- * calls of that name too. The mark in front says what a robust program makes of it:
+ * connecting. Failures have the names that errno.h and netdb.h give them, and these: "short" moves one byte, "nothing"
+ * has splice move none, "timeout" has poll return 0, "failure" leaves errno as it was. What ends in -forever befalls
+ * all later calls of that name too. The mark in front says what a robust program makes of it:
  *
  *     +    it gets over it
  *     !    nobody may believe that the file has arrived
  *     ?    the same if it is the client that is hit; the server may have got all it needs
  *
- * The file that FAULT_BOOK names is told what happened: "call NAME NUMBER FAILURE..." for each call, unless FAULT is set;
- * "failed TEXT" when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when it begins
- * to; "misused ..." for a close of what is not open. A program that spins is aborted.
+ * The file that FAULT_BOOK names is told what happened: "call NAME NUMBER FAILURE..." for each call, unless FAULT is
+ * set; "failed TEXT" when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when
+ * it begins to; "misused ..." for a close of what is not open. A program that spins is aborted.
  */
 #ifndef FAULTS_H
 #define FAULTS_H
@@ -94,8 +94,8 @@ static inline void note(const char *format, ...)
     errno = error;
 }
 
-/* Counts a wait, or a call that said for ever that there is nothing yet, and aborts a program that makes too many of them
- * for the time it has been running. A slow machine makes fewer. */
+/* Counts a wait, or a call that said for ever that there is nothing yet, and aborts a program that makes too many of
+ * them for the time it has been running. A slow machine makes fewer. */
 static inline void count_wait(void)
 {
     static struct timespec began;
@@ -174,8 +174,8 @@ static inline int fault(const char *call, const char *errors)
     return error;
 }
 
-/* The same for a call that fails in other ways with a socket, a pipe, a file, a device, and standard error. CALLS are its
- * names and ERRORS what may befall it, in the order of these. */
+/* The same for a call that fails in other ways with a socket, a pipe, a file, a device, and standard error. CALLS are
+ * its names and ERRORS what may befall it, in the order of these. */
 static inline int fault_of_kind(int fd, const char *const calls[], const char *const errors[])
 {
     struct stat status;
@@ -199,7 +199,8 @@ static inline int faulty_open(const char *path, int flags, ...)
         mode = (mode_t)va_arg(arguments, int);
         va_end(arguments);
     }
-    if (fault("open", (flags & O_EXCL) != 0 ? "+EEXIST EACCES ENOSPC" : waits ? "+EINTR EACCES" : "EACCES EMFILE EIO") != 0)
+    if (fault("open", waits ? "+EINTR EACCES" : (flags & O_EXCL) != 0 ? "+EEXIST EACCES ENOSPC" :
+              "EACCES EMFILE EIO") != 0)
         return -1;
     return open(path, flags, mode);
 }
@@ -233,7 +234,7 @@ static inline ssize_t faulty_write(int fd, const void *data, size_t length)
     static const char *const calls[] = { "write-socket", "write-pipe", "write-file", "write-device", "write-error" };
     static const char *const errors[] = {
         "+short +EINTR +EAGAIN !EAGAIN-forever !ECONNRESET !EPIPE", "+short +EINTR +EAGAIN !EPIPE",
-        "+short +EINTR !EIO !ENOSPC !EFBIG", "+short +EINTR +EAGAIN +EPIPE +ENOSPC", "+short +EINTR +EAGAIN EPIPE" };
+        "+short +EINTR !EIO !ENOSPC !EFBIG", "+short +EINTR +EAGAIN +EPIPE +ENOSPC", "+short +EINTR +EAGAIN" };
     int how = fault_of_kind(fd, calls, errors);
 
     return how == 0 ? write(fd, data, length) : how == SHORT ? write(fd, data, 1) : -1;
@@ -289,12 +290,14 @@ static inline int faulty_getnameinfo(const struct sockaddr *name, socklen_t leng
 
 #ifdef __linux__
 /* Whatever splice refuses or does not know, at either end, read and write do, but for a connection that is lost. */
-static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t *to_offset, size_t length, unsigned flags)
+static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t *to_offset, size_t length,
+                                    unsigned flags)
 {
     struct stat status;
-    bool socket = fstat(from, &status) == 0 && S_ISSOCK(status.st_mode);
-    int how = socket ? fault("splice-socket", "+short +nothing +EINTR +EAGAIN +EAGAIN-forever +EINVAL ?ECONNRESET ?ETIMEDOUT")
-                     : fault("splice-pipe", "+short +nothing +EINTR +EAGAIN +EAGAIN-forever +EINVAL EIO ENOSPC");
+    bool pipe = fstat(from, &status) == 0 && S_ISFIFO(status.st_mode);
+    int how = fault(pipe ? "splice-pipe" : "splice-socket",
+                    pipe ? "+short +nothing +EINTR +EAGAIN +EAGAIN-forever +EINVAL EIO ENOSPC"
+                         : "+short +nothing +EINTR +EAGAIN +EAGAIN-forever +EINVAL ?ECONNRESET ?ETIMEDOUT");
 
     if (how != 0 && how != SHORT)
         return how == NOTHING ? 0 : -1;
@@ -302,7 +305,7 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 }
 
 #define splice(...)      faulty_splice(__VA_ARGS__)
-#define lgetxattr(...)   (fault("lgetxattr", "EACCES ENOTSUP") != 0 ? -1 : lgetxattr(__VA_ARGS__))
+#define lgetxattr(...)   (fault("lgetxattr", "EACCES EIO") != 0 ? -1 : lgetxattr(__VA_ARGS__))
 #define fsetxattr(...)   (fault("fsetxattr", "EPERM ENOTSUP ENOSPC") != 0 ? -1 : fsetxattr(__VA_ARGS__))
 #define fremovexattr(...) (fault("fremovexattr", "EPERM ENOTSUP") != 0 ? -1 : fremovexattr(__VA_ARGS__))
 #endif
@@ -316,8 +319,8 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 #define getaddrinfo(...) faulty_getaddrinfo(__VA_ARGS__)
 #define getnameinfo(...) faulty_getnameinfo(__VA_ARGS__)
 
-/* The table: what may befall the call (from its manual page, what matters for these programs), what it returns then, and
- * the call itself, which inside its own macro is the real one. */
+/* The table: what may befall the call (from its manual page, what matters for these programs), what it returns then,
+ * and the call itself, which inside its own macro is the real one. */
 #define socket(...)      (fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0 ? -1 : socket(__VA_ARGS__))
 #define accept(...)      (fault("accept", "+EINTR +EAGAIN !EAGAIN-forever +ECONNABORTED EMFILE ENOMEM") != 0 ? -1 : \
                           accept(__VA_ARGS__))
@@ -345,7 +348,6 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 #define rename(...)      (fault("rename", "!EACCES !ENOSPC !EIO") != 0 ? -1 : rename(__VA_ARGS__))
 #define unlink(...)      (fault("unlink", "EIO") != 0 ? -1 : unlink(__VA_ARGS__))
 #define fork(...)        (fault("fork", "+EAGAIN +ENOMEM EAGAIN-forever") != 0 ? -1 : fork(__VA_ARGS__))
-#define waitpid(...)     (fault("waitpid", "+EINTR") != 0 ? -1 : waitpid(__VA_ARGS__))
 #define pselect(...)     (count_wait(), fault("pselect", "+EINTR ENOMEM") != 0 ? -1 : pselect(__VA_ARGS__))
 #define sigaction(...)   (fault("sigaction", "EINVAL") != 0 ? -1 : sigaction(__VA_ARGS__))
 #define sigprocmask(...) (fault("sigprocmask", "EINVAL") != 0 ? -1 : sigprocmask(__VA_ARGS__))
