@@ -311,21 +311,21 @@ static struct command redirected(char **first)
 static void keep(const char *directory, struct command *server, struct command *client)
 {
     static const char *const names[] = { "server.out", "server.err", "client.out", "client.err", "server.status",
-                                         "client.status", "status", "got" };
-    enum { FILES = sizeof names / sizeof names[0], GOT = FILES - 1 };
+                                         "client.status", "status" };
+    enum { FILES = sizeof names / sizeof names[0] };
     char path[PATH_MAX], status[16] = "none";
     int64_t first;
-    int fds[FILES];
+    int fds[FILES] = { 0 };
 
     if (mkdir(directory, 0777) != 0 && errno != EEXIST)
         die(directory);
     for (int i = 0; i < FILES; i++) {
         snprintf(path, sizeof path, "%s/%s", directory, names[i]);
-        if (i != GOT)
-            fds[i] = open_output(path);
-        else if (unlink(path) != 0 && errno != ENOENT)
-            die(path);
+        fds[i] = open_output(path);
     }
+    snprintf(path, sizeof path, "%s/got", directory);
+    if (unlink(path) != 0 && errno != ENOENT)
+        die(path);
     server->out = fds[0], server->err = fds[1];
     client->out = fds[2], client->err = fds[3];
     int clients = run(server, client, 1, 1, false, &first), servers = finish(server, server->pid);
