@@ -302,8 +302,8 @@ static bool is_deadly(int number)
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (number == others[i])
             return false;
-    /* Between the two ranges are the C library's own. What is not as at the start of every program, here as in the client,
-     * is ignored, or has a sanitizer's handler; but for SIGALRM, which is ours. */
+    /* Between the two ranges are the C library's own. What is not as at the start of every program, here and in the
+     * client, is ignored, or has a sanitizer's handler; but for SIGALRM, which is ours. */
     return (number <= 31 || number >= SIGRTMIN) && sigaction(number, NULL, &before) == 0 &&
            (before.sa_handler == SIG_DFL || number == SIGALRM);
 }
