@@ -13,10 +13,11 @@
  * hence on Linux only.
  *
  * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same
- * of the client, status, one line with both statuses ("read s c <DIRECTORY/status"), and milliseconds, from the start of
- * the server to the end of both. All of them are emptied before anything starts, and DIRECTORY/got is removed, for a client to make. A status is what the shell would say: the exit
- * status, or 128 plus the number of the signal; "none" for a client that never started because the server ended first.
- * Exits with 0 when both have ended, within LIMIT seconds.
+ * of the client, status, one line with both statuses ("read s c <DIRECTORY/status"), and milliseconds, from the start
+ * of the server to the end of both. All of them are emptied before anything starts, and DIRECTORY/got is removed, for a
+ * client to make. A status is what the shell would say: the exit status, or 128 plus the number of the signal; "none"
+ * for a client that never started because the server ended first. Exits with 0 when both have ended, within LIMIT
+ * seconds.
  *
  * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
  * numbers: seconds from the start of the first client to the end of all; seconds from the start of the server; and the
