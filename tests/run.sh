@@ -832,6 +832,9 @@ check_memory() {
     check "$name" is "$(cat errors)" ''
 }
 
+# shellcheck source=tests/promises.sh
+. "$root/tests/promises.sh"
+
 # ---- The run ------------------------------------------------------------------------------------------------------
 
 printf 'a line\nand one without an end' >text
