@@ -1,25 +1,26 @@
 /*
  * meddle.c - somebody who does to the files of a program what a shell cannot, also between any two of its system calls.
  *
- *     meddle each FILE DEEDS AFTER COMMAND...  runs COMMAND over and over; each time DEEDS are done at a later moment,
- *                                              from its first to its last. Prints each time how it ended and what FILE is
- *                                              then; AFTER puts all back as it was
- *     meddle watch DIRECTORY COMMAND...        runs COMMAND, and prints what the client's temporary file in DIRECTORY is,
- *                                              whenever a system call has changed that
- *     meddle grow FILE N COMMAND...            runs COMMAND; once it has FILE open, and N calls later, FILE grows by a
- *                                              byte before every call
- *     meddle state FILE...                     prints what each FILE is: mode, owner, group, access control list
- *     meddle acl FILE ENTRY...                 sets that list
- *     meddle default DIRECTORY ENTRY...        sets the one that new files there get
- *     meddle as UID GID,... COMMAND...         runs COMMAND as this user in these groups
+ *     meddle each FILE DEEDS AFTER COMMAND...   runs COMMAND over and over; each time DEEDS are done at a later moment,
+ *                                               from its first to its last. Prints each time how it ended and what
+ *                                               FILE is then; AFTER puts all back as it was
+ *     meddle early FILE DEEDS AFTER COMMAND...  the same with the moments before it connects only
+ *     meddle watch DIRECTORY COMMAND...         runs COMMAND, and prints what the client's temporary file in DIRECTORY
+ *                                               is, whenever a system call has changed that
+ *     meddle grow FILE N COMMAND...             runs COMMAND; once it has FILE open, and N calls later, FILE grows by a
+ *                                               byte before every call
+ *     meddle state FILE...                      prints what each FILE is: mode, owner, group, access control list
+ *     meddle acl FILE ENTRY...                  sets that list
+ *     meddle default DIRECTORY ENTRY...         sets the one that new files there get
+ *     meddle as UID GID,... COMMAND...          runs COMMAND as this user in these groups
  *
- * DEEDS and AFTER are "rename A B"; "put A B", which makes B one more name of A in place of what it was; "link TARGET B",
- * the same with a symbolic link; "remove A"; and "kill N", which sends COMMAND this signal; with semicolons between them.
- * An ENTRY is u: g: o: or m:, for a user or a group with its number before the colon, and a digit, as in
+ * DEEDS and AFTER are "rename A B"; "put A B", which makes B one more name of A in place of what it was; "link TARGET
+ * B", the same with a symbolic link; "remove A"; and "kill N", which sends COMMAND this signal; with semicolons between
+ * them. An ENTRY is u: g: o: or m:, for a user or a group with its number before the colon, and a digit, as in
  * "u:6 u1234:4 g:0 m:4 o:0"; a file without a list has "-". The programs that are watched have no standard output.
  *
- * A race between COMMAND and others has as many outcomes as there are moments between two of its system calls. Here each
- * of them is seen, in every run. Exits with what COMMAND does, 0 for each, 77 if this system does not let us.
+ * A race between COMMAND and others has as many outcomes as there are moments between two of its system calls. Here
+ * each of them is seen, in every run. Exits with what COMMAND does, 0 for each, 77 if this system does not let us.
  */
 #include "tools.h"
 
@@ -34,7 +35,7 @@ enum { CANNOT = 77, ENTRIES_MAX = 32, CALLS_MAX = 5000 };
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
-/* ---- Access control lists: acl(5), and the header linux/posix_acl_xattr.h ------------------------------------------ */
+/* ---- Access control lists: acl(5), and the header linux/posix_acl_xattr.h --------------------------------------- */
 
 struct entry { uint16_t tag, permissions; uint32_t id; };
 struct list { uint32_t version; struct entry entries[ENTRIES_MAX]; };
@@ -47,7 +48,8 @@ static const struct { char letter; uint16_t own, other; } tags[] = { /* of the f
 static void acl_to_text(const char *file, char *text, size_t room)
 {
     struct list list;
-    ssize_t length = lgetxattr(file, "system.posix_acl_access", &list, sizeof list), count = (length - 4) / (ssize_t)sizeof list.entries[0];
+    ssize_t length = lgetxattr(file, "system.posix_acl_access", &list, sizeof list);
+    ssize_t count = (length - 4) / (ssize_t)sizeof list.entries[0];
 
     snprintf(text, room, "-");
     for (ssize_t i = 0; i < count; i++)
@@ -57,7 +59,8 @@ static void acl_to_text(const char *file, char *text, size_t room)
             unsigned char *id = (unsigned char *)&entry.id;
             char number[16] = "";
             if (tag[0] == tags[t].other && tags[t].own != tags[t].other)
-                snprintf(number, sizeof number, "%lu", id[0] + 0x100UL * id[1] + 0x10000UL * id[2] + 0x1000000UL * id[3]);
+                snprintf(number, sizeof number, "%lu",
+                         id[0] + 0x100UL * id[1] + 0x10000UL * id[2] + 0x1000000UL * id[3]);
             if (tag[0] == tags[t].own || tag[0] == tags[t].other) {
                 size_t used = i == 0 ? 0 : strlen(text);
                 snprintf(text + used, room - used, "%s%c%s:%d", i == 0 ? "" : " ", tags[t].letter, number, digit[0]);
@@ -119,10 +122,10 @@ static int state(char **words)
     return 0;
 }
 
-/* ---- One system call at a time: ptrace(2) -------------------------------------------------------------------------- */
+/* ---- One system call at a time: ptrace(2) ----------------------------------------------------------------------- */
 
-/* Starts COMMAND, which stops before its first system call. It has no standard output: ours is for what it does. Returns
- * its process id. */
+/* Starts COMMAND, which stops before its first system call. It has no standard output: ours is for what it does.
+ * Returns its process id. */
 static pid_t start_stopped(char *command[])
 {
     int null = must(open("/dev/null", O_WRONLY), "/dev/null"), status;
@@ -144,8 +147,8 @@ static pid_t start_stopped(char *command[])
     return pid;
 }
 
-/* Lets PID run to its next system call, or back out of one. Returns true, or false when it has ended, with how in *STATUS
- * as a shell says it. */
+/* Lets PID run to its next system call, or back out of one. Returns true, or false when it has ended, with how in
+ * *STATUS as a shell says it. */
 static bool step(pid_t pid, int *status)
 {
     static int pending; /* a signal that PID has to get */
@@ -195,18 +198,19 @@ static void act(const char *deeds, pid_t pid)
     }
 }
 
-/* True if PID, which is about to make a system call, will only set up a signal (proc(5), /proc/PID/syscall). */
-static bool sets_up_signal(pid_t pid)
+/* Returns the number of the system call that PID is about to make, -1 if that cannot be told (proc(5)). */
+static long next_call(pid_t pid)
 {
     char name[64], text[256];
 
     snprintf(name, sizeof name, "/proc/%ld/syscall", (long)pid);
-    return get_file(name, text, sizeof text) > 0 && atol(text) == SYS_rt_sigaction;
+    return get_file(name, text, sizeof text) > 0 ? atol(text) : -1;
 }
 
-/* All moments but those before COMMAND sets up its first signal, when it has not begun yet, and those between two signals
- * that it sets up, of which one is as good as the next. */
-static int each(char **words)
+/* All moments of COMMAND, or those before it connects if EARLY is true. But not those before it sets up its first
+ * signal, when it has not begun yet, and not those between two signals that it sets up, of which one is as good as
+ * the next. */
+static int each(char **words, bool early)
 {
     char text[2048];
     bool acted = true;
@@ -214,20 +218,21 @@ static int each(char **words)
 
     for (int at = 0; acted; at++) {
         pid_t pid = start_stopped(words + 3);
+        long call = -1, previous;
+        bool begun = false, over = false;
         int moment = 0;
-        bool begun = false, signal = false, entering = true;
         acted = false;
-        while (!acted && step(pid, &status)) {
-            bool before = signal;
+        for (bool entering = true; !acted && !over && step(pid, &status); entering = !entering)
             if (entering) {
-                signal = sets_up_signal(pid);
-                begun = begun || signal;
-                acted = begun && !(before && signal) && moment++ == at;
+                previous = call;
+                call = next_call(pid);
+                begun = begun || call == SYS_rt_sigaction;
+                over = early && call == SYS_connect;
+                acted = begun && !over && (call != previous || call != SYS_rt_sigaction) && moment++ == at;
             }
-            entering = !entering;
-        }
-        if (acted) {
+        if (acted)
             act(words[1], pid);
+        if (acted || over) {
             if (ptrace(PTRACE_DETACH, pid, NULL, 0) != 0)
                 die("ptrace");
             status = status_of(pid);
@@ -255,9 +260,9 @@ static bool has_open(pid_t pid, const struct stat *status)
 
 static int grow(char **words)
 {
-    int fd = must(open(words[0], O_WRONLY | O_APPEND | O_CLOEXEC), words[0]), left = atoi(words[1]), calls = 0, status;
+    pid_t pid = start_stopped(words + 2); /* before we have the file open: it would have it too */
+    int fd = must(open(words[0], O_WRONLY | O_APPEND), words[0]), left = atoi(words[1]), calls = 0, status;
     struct stat file;
-    pid_t pid = start_stopped(words + 2);
 
     must(fstat(fd, &file), words[0]);
     for (bool entering = true; step(pid, &status); entering = !entering)
@@ -312,16 +317,16 @@ static int as(char **words)
 int main(int argc, char *argv[])
 {
     static const struct { const char *name; int least; } modes[] = {
-        { "each", 4 }, { "grow", 3 }, { "watch", 2 }, { "state", 1 }, { "acl", 2 },
+        { "each", 4 }, { "early", 4 }, { "grow", 3 }, { "watch", 2 }, { "state", 1 }, { "acl", 2 },
         { "default", 2 }, { "as", 3 },
     };
     size_t mode = 0;
 
     tool = "meddle";
-    while (mode < 7 && (argc < 2 || strcmp(argv[1], modes[mode].name) != 0))
+    while (mode < 8 && (argc < 2 || strcmp(argv[1], modes[mode].name) != 0))
         mode++;
-    if (mode == 7 || argc - 2 < modes[mode].least) {
-        fprintf(stderr, "usage: meddle each FILE DEEDS AFTER COMMAND... | watch DIRECTORY COMMAND... |\n"
+    if (mode == 8 || argc - 2 < modes[mode].least) {
+        fprintf(stderr, "usage: meddle each|early FILE DEEDS AFTER COMMAND... | watch DIRECTORY COMMAND... |\n"
                         "       meddle grow FILE N COMMAND... | state FILE... | acl FILE ENTRY... |\n"
                         "       meddle default DIRECTORY ENTRY... | as UID GID,... COMMAND...\n");
         return 2;
@@ -329,14 +334,15 @@ int main(int argc, char *argv[])
     argv += 2;
     switch (mode) {
 #ifdef __linux__
-    case 0: return each(argv);
-    case 1: return grow(argv);
-    case 2: return watch(argv);
-    case 3: return state(argv);
-    case 4: return set_acl(argv[0], "system.posix_acl_access", argv + 1);
-    case 5: return set_acl(argv[0], "system.posix_acl_default", argv + 1);
+    case 0: return each(argv, false);
+    case 1: return each(argv, true);
+    case 2: return grow(argv);
+    case 3: return watch(argv);
+    case 4: return state(argv);
+    case 5: return set_acl(argv[0], "system.posix_acl_access", argv + 1);
+    case 6: return set_acl(argv[0], "system.posix_acl_default", argv + 1);
 #endif
-    case 6: return as(argv);
+    case 7: return as(argv);
     default: return CANNOT;
     }
 }
