@@ -31,9 +31,6 @@ only() {
 # The file $1 has lines, all of which match $2.
 each_line() { [ -s "$1" ] && ! grep -v "$2" "$1"; }
 
-# What the client was to put where is what the peer has sent, and it was acknowledged.
-arrived() { both 0 0 && same "$1" "$2"; }
-
 # End-of-file is what read says it is, and nothing else: not an urgent byte, where splice ends. It is not part of the
 # file.
 urgent() {
@@ -255,7 +252,7 @@ names() {
     if "$meddle" acl two u:6 u1234:6 g:0 m:6 o:0 2>/dev/null; then # only where the list says so, 1234 may read
         chmod 640 two
     fi
-    beside_server '"$meddle" early got "put one got" "put two got" "$client" -p $port got >moments' text
+    beside_server '"$meddle" early it "put one it" "put two it" "$client" -p $port it >moments' text
     if [ ! -s moments ]; then
         skip 'every moment of a run (ptrace is not to be had)'
         return
