@@ -14,6 +14,7 @@
  *     wait FILE        waits until there is such a file           touch FILE     makes it
  *     sh COMMAND       runs COMMAND                               stay           waits until the other side has closed
  *     buffers N        sizes of the socket buffers; first only                   both directions or reset them
+ *     say TEXT         prints TEXT on standard error, in the form of a line of the trace (-v)
  *
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens: PORT stands for it
  *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours
@@ -27,6 +28,7 @@
 
 enum { PIECE = 1025, TEXT_ROOM = 4096, LIMIT = 100, READS_A_SECOND = 100 };
 
+static const char *side; /* server or client */
 static int connection;
 static bool ended; /* the other side's end-of-file was read */
 
@@ -187,7 +189,21 @@ static void fin(char **words)
 static void close_it(char **words)
 {
     (void)words;
-    must(close(connection), "close");
+    if (close(connection) != 0 && errno != ECONNRESET) /* which FreeBSD says of one that was reset */
+        die("close");
+}
+
+/* The form is that of trace in common.h, but for the state, which nobody has looked up. */
+static void say(char **words)
+{
+    struct timespec now;
+    struct tm parts;
+    char clock[16];
+
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL ||
+        strftime(clock, sizeof clock, "%H:%M:%S", &parts) == 0)
+        die("the time");
+    fprintf(stderr, "%s.%06ld %s %-11s %s\n", clock, now.tv_nsec / 1000, side, "-", words[0]);
 }
 
 /* Sets SO_LINGER, as the programs do: the next close sends a reset. */
@@ -224,7 +240,7 @@ static const struct action {
     { "quiet", 1, quiet },     { "put", 1, put },     { "drip", 2, drip },     { "urgent", 1, urgent },
     { "send", 1, send_file },  { "flood", 1, flood }, { "pad", 1, pad },       { "fin", 0, fin },
     { "reset", 0, reset },     { "stay", 0, stay },   { "close", 0, close_it }, { "sh", 1, shell },
-    { "wait", 1, wait_for },   { "touch", 1, touch },
+    { "wait", 1, wait_for },   { "touch", 1, touch }, { "say", 1, say },
 };
 
 /* Does the first action of WORDS, which end with a NULL. Returns the words that follow it. */
@@ -311,6 +327,7 @@ int main(int argc, char *argv[])
     struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     const char *role = argc > 2 ? argv[1] : "";
     bool listens = strcmp(role, "listen") == 0;
+    side = listens ? "server" : "client";
     char **words = argv + 2;
     int fd;
 
