@@ -19,7 +19,7 @@ set -u
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/half-close.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT PIPE TERM
 thanks='I have recv the data,Thank you'
 first_bytes='first bytes' last_bytes='last bytes' # how the traces begin to tell of these events
 
@@ -303,7 +303,10 @@ show_killed() {
         { wait $server; } 2>/dev/null' "$work" "$first_bytes" @ ./client -v -t 3 -p PORT "$work/log.txt"
     draw '' 2
     tell_end
-    tell "log.txt is still what it was: $(cat "$work/log.txt")."
+    case $(cat "$work/log.txt") in
+        'the old file') tell 'log.txt is still what it was: the old file.' ;;
+        *) tell_file "$work/log.txt" ;;
+    esac
 }
 
 watch=

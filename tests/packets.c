@@ -34,7 +34,7 @@ enum { LAST_MILLISECONDS = 500 };   /* how long to wait, when COMMAND has ended,
 
 static volatile pid_t command;
 
-/* What would end this program early ends COMMAND instead, and with it this program; after that, this program at once. */
+/* What would end this program early ends COMMAND instead; when that has ended, this program. */
 static void pass_on(int signal_number)
 {
     int error = errno;
@@ -50,12 +50,12 @@ static const char *names(unsigned flags, char text[32])
     static const struct { unsigned flag; const char *name; } known[] = {
         { SYN, "SYN" }, { FIN, "FIN" }, { RST, "RST" }, { PSH, "PSH" }, { URG, "URG" }, { ACK, "ACK" },
     };
+    int length = 0;
 
-    strcpy(text, "");
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if ((flags & known[i].flag) != 0)
-            strcat(strcat(text, text[0] == '\0' ? "" : "+"), known[i].name);
-    return text[0] == '\0' ? "none" : text;
+            length += snprintf(text + length, 32 - (size_t)length, "%s%s", length == 0 ? "" : "+", known[i].name);
+    return length == 0 ? "none" : text;
 }
 
 static void print(FILE *file, const struct segment *segment)
@@ -67,8 +67,8 @@ static void print(FILE *file, const struct segment *segment)
         die("the time");
     if (fprintf(file, "%s.%06ld %s sends %s seq %lu ack %lu length %lu window %lu segments %u port %u\n", clock,
                 segment->time.tv_nsec / 1000, segment->side == SERVER ? "server" : "client",
-                names(segment->flags, flags), (unsigned long)segment->seq, (unsigned long)segment->ack, (unsigned long)segment->length,
-                (unsigned long)segment->window, segment->merged, (unsigned)segment->of->port[SERVER]) < 0)
+                names(segment->flags, flags), (unsigned long)segment->seq, (unsigned long)segment->ack,
+                (unsigned long)segment->length, (unsigned long)segment->window, segment->merged, (unsigned)segment->of->port[SERVER]) < 0)
         die("write");
 }
 
@@ -77,7 +77,7 @@ static void print(FILE *file, const struct segment *segment)
 static void print_all(FILE *file)
 {
     struct segment segment;
-    int64_t until = microseconds() + LAST_MILLISECONDS * 1000;
+    int64_t until = microseconds() + (int64_t)LAST_MILLISECONDS * 1000;
 
     for (;;) {
         bool over = !wire.private || all_ended() || microseconds() >= until;

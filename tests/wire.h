@@ -53,7 +53,7 @@ struct segment {
     unsigned flags;
     uint32_t seq, ack, length;
     uint32_t window;        /* in bytes: what is in the segment times the scale, which a SYN does not have yet */
-    unsigned merged;        /* how many segments it is: the kernel leaves it to the device to cut them, if there is one */
+    unsigned merged;        /* how many segments it is: the kernel leaves it to the device to cut them */
 };
 
 static struct {
@@ -212,10 +212,13 @@ static inline bool look(const unsigned char *p, size_t kept, size_t length, stru
 static inline bool next_segment(struct segment *segment, int milliseconds)
 {
     int64_t until = microseconds() + (int64_t)milliseconds * 1000, left;
+    unsigned char *const ring = wire.ring;
     bool found = false;
 
+    if (ring == NULL)
+        return false;
     while (!found) {
-        unsigned char *at = wire.ring + (size_t)wire.next * FRAME_SIZE;
+        unsigned char *at = ring + (size_t)wire.next * FRAME_SIZE;
         struct frame *frame = (struct frame *)(void *)at;
         const struct sockaddr_ll *name = (struct sockaddr_ll *)(void *)(at + sizeof *frame);
         struct pollfd wanted = { .fd = wire.fd, .events = POLLIN };
