@@ -4,7 +4,7 @@
  *
  *     tests/kill [-n RUNS] [-s SEED]        from the directory that holds server and client
  *
- * A run is a plan: who is killed, by SIGKILL, SIGINT or SIGTERM, once or four times in a row, after which line of the
+ * A run is a plan: who is killed, by SIGKILL, SIGINT or SIGTERM, once or again and again, after which line of the
  * transcript and how many microseconds later, with small socket buffers (-b 1025) or those of the kernel (-b 0), over a
  * destination that exists or does not. All of it follows from one number: run I of a campaign has SEED + I, and
  * "tests/kill -n 1 -s NUMBER", shown with every failure, makes that plan again. What it then meets is up to the
@@ -70,7 +70,8 @@ static struct plan {
     uint64_t seed;
     struct moment *moment;
     struct setting *setting;
-    int signal, times;              /* its number, and how often it comes */
+    int signal;                     /* its number */
+    bool insists;                   /* it comes again and again until the victim has ended */
     bool existed;                   /* the destination holds something before */
     int64_t delay;                  /* microseconds from the moment to the signal */
     bool broken;                    /* a promise was */
@@ -92,8 +93,8 @@ static char old[OLD_LENGTH];        /* what a destination that exists holds befo
 static void expect(bool kept, const char *promise)
 {
     if (!kept && !plan.broken)
-        printf("FAILED: %s %s, signal %d, %d times, after %jd microseconds, -b %s, destination %s; -n 1 -s %ju\n",
-               names[plan.moment->victim], plan.moment->name, plan.signal, plan.times, (intmax_t)plan.delay,
+        printf("FAILED: %s %s, signal %d%s, after %jd microseconds, -b %s, destination %s; -n 1 -s %ju\n",
+               names[plan.moment->victim], plan.moment->name, plan.signal, plan.insists ? " again and again" : "", (intmax_t)plan.delay,
                plan.setting->buffers, plan.existed ? "there before" : "not there", (uintmax_t)plan.seed);
     if (!kept)
         printf("    not kept: %s\n", promise);
@@ -163,6 +164,7 @@ static void play(void)
     char *serve[] = { NULL, "-p", "0", "-t", moment->patience, "-b", buffers, plan.setting->source, NULL };
     char *receive[] = { NULL, "-p", port, "-t", "5", "-d", moment->delay, "-b", buffers, "in/destination", NULL };
     bool lonely = moment == &moments[0];
+    siginfo_t end = { .si_pid = 0 };
 
     alarm(LIMIT);
     start(SERVER, serve);
@@ -174,8 +176,10 @@ static void play(void)
     if (moment->line != NULL)
         hear(moment->speaker, 0, moment->line);
     nanosleep(&delay, NULL);
-    for (int i = 0; i < plan.times; i++)
+    do {
         must(kill(pair[moment->victim].pid, plan.signal), "kill"); /* at least its zombie is there */
+        must(waitid(P_PID, (id_t)pair[moment->victim].pid, &end, WEXITED | WNOHANG | WNOWAIT), "waitid");
+    } while (plan.insists && end.si_pid == 0);
     if (lonely)
         start(CLIENT, receive);
     finish(CLIENT);
@@ -272,7 +276,7 @@ static struct plan make_plan(uint64_t seed)
         made.moment = &moments[seed % SLOW_MOMENT % (MOMENTS - 1)];
     made.setting = &settings[draw(&state) % SETTINGS];
     made.signal = signals[draw(&state) % SIGNALS];
-    made.times = draw(&state) % 2 == 0 ? 1 : 4;
+    made.insists = draw(&state) % 2 == 0;
     made.existed = draw(&state) % 2 == 0;
     /* Short delays matter most: every power of two is as likely as the others. */
     bits = draw(&state) % (made.moment->line == NULL ? LONG_BITS : DELAY_BITS);
@@ -350,7 +354,7 @@ static void set_up(void)
 int main(int argc, char *argv[])
 {
     uint64_t seed = any_seed();
-    int letter, runs = RUNS, deadly[128], count = 0, failed = 0;
+    int letter, runs = RUNS, deadly[192], count = 0, again = 0, failed = 0;
 
     tool = "kill";
     while ((letter = getopt(argc, argv, "n:s:")) != -1)
@@ -369,15 +373,19 @@ int main(int argc, char *argv[])
     for (int number = 1; number <= SIGRTMAX; number++)
         if (is_deadly(number))
             deadly[count++] = number;
-    for (int i = 0; i < count + runs; i++) {
-        struct plan receiving = { .moment = &moments[RECEIVING], .setting = &settings[1], .times = 1 };
-        receiving.signal = deadly[i < count ? i : 0];
-        failed = run(i < count ? receiving : make_plan(seed + (uint64_t)(i - count)), i + 1, count + runs);
+    for (int i = 0; deadly[i] < SIGRTMIN; i++) /* these again: not those that queue up */
+        deadly[count + again++] = deadly[i];
+    for (int i = 0; i < count + again + runs; i++) {
+        struct plan receiving = { .moment = &moments[RECEIVING], .setting = &settings[1], .existed = true };
+        receiving.signal = deadly[i < count + again ? i : 0];
+        receiving.insists = i >= count;
+        failed = run(i < count + again ? receiving : make_plan(seed + (uint64_t)(i - count - again)), i + 1,
+                     count + again + runs);
     }
     printf("%-32s  SIGKILL   SIGINT  SIGTERM  file there nevertheless\n", "killed");
     for (struct moment *moment = moments; moment < moments + MOMENTS; moment++)
         printf("%s %-25s%9d%9d%9d%25d\n", names[moment->victim], moment->name, moment->kills[0], moment->kills[1],
                moment->kills[2], moment->delivered);
-    printf("%d passed, %d failed\n", count + runs - failed, failed);
+    printf("%d passed, %d failed\n", count + again + runs - failed, failed);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

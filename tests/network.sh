@@ -176,9 +176,9 @@ all() {
     start cut_ends
     [ -z "${LONG-}" ] || start more_bad_cables
     start slow_line 512000 $patience 1025 "$work/part" # a round trip for every packet makes this slower still
-    for b in 64K 1M 4M 0; do
-        start slow_line 512000 $patience $b "$work/file"
-        [ -z "${LONG-}" ] || start slow_line 256000 $patience $b "$work/part"
+    for b in ${sees:+64K 1M 4M 0}; do
+        start slow_line 512000 $patience "$b" "$work/file"
+        [ -z "${LONG-}" ] || start slow_line 256000 $patience "$b" "$work/part"
     done
 }
 
@@ -196,12 +196,17 @@ dd if=/dev/urandom of="$work/file" bs=1024 count=${LONG:+5}300 2>/dev/null
 dd if="$work/file" of="$work/part" bs=1024 count=${LONG:+15}50 2>/dev/null
 address=10.77.0.2 from=$work/file serve='' patience=2 counting=1
 [ -z "${LONG-}" ] || patience=5
+# Whether this build of the server sees what its kernel still has to send: without that, large buffers need a larger -t.
+"$root/tests/pair" "$work/p" "$root/server" -v -p 0 "$work/old" @ "$root/client" -p PORT /dev/null
+sees=$(sed -n '/(send queue/{s/.*/yes/p;q;}' "$work/p/server.err")
 total=$(all | wc -l) counting='' began=$(date +%s)
 cable && kill $link && wait $link # here it shows if there are none
 echo "seed $SEED, $total tests"
 all
 wait
-passed=$(grep -c ok "$work/results") skipped=''
-[ -e /proc/net/if_inet6 ] || { skipped=', 1 skipped' && echo 'skip: IPv6: not on this machine'; }
-echo "$passed passed, $((total - passed)) failed$skipped"
+passed=$(grep -c ok "$work/results") skipped=0
+skip() { skipped=$((skipped + 1)) && echo "skip: $1"; }
+[ -e /proc/net/if_inet6 ] || skip 'IPv6: not on this machine'
+[ -n "$sees" ] || skip 'slow lines with large buffers: this build does not see what its kernel still has to send'
+echo "$passed passed, $((total - passed)) failed$([ $skipped -eq 0 ] || echo ", $skipped skipped")"
 [ "$passed" -eq "$total" ]

@@ -13,8 +13,8 @@
  * hence on Linux only.
  *
  * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same
- * of the client, and status, one line with both statuses: "read s c <DIRECTORY/status". All of them are emptied before
- * anything starts, and DIRECTORY/got is removed, for a client to make. A status is what the shell would say: the exit
+ * of the client, status, one line with both statuses ("read s c <DIRECTORY/status"), and milliseconds, from the start of
+ * the server to the end of both. All of them are emptied before anything starts, and DIRECTORY/got is removed, for a client to make. A status is what the shell would say: the exit
  * status, or 128 plus the number of the signal; "none" for a client that never started because the server ended first.
  * Exits with 0 when both have ended, within LIMIT seconds.
  *
@@ -311,10 +311,10 @@ static struct command redirected(char **first)
 static void keep(const char *directory, struct command *server, struct command *client)
 {
     static const char *const names[] = { "server.out", "server.err", "client.out", "client.err", "server.status",
-                                         "client.status", "status", "got" };
+                                         "client.status", "status", "milliseconds", "got" };
     enum { FILES = sizeof names / sizeof names[0], GOT = FILES - 1 };
     char path[PATH_MAX], status[16] = "none";
-    int64_t first;
+    int64_t began = microseconds(), first;
     int fds[FILES];
 
     if (mkdir(directory, 0777) != 0 && errno != EEXIST)
@@ -332,7 +332,8 @@ static void keep(const char *directory, struct command *server, struct command *
     if (clients >= 0)
         snprintf(status, sizeof status, "%d", clients);
     if (dprintf(fds[4], "%d\n", servers) < 0 || dprintf(fds[5], "%s\n", status) < 0 ||
-        dprintf(fds[6], "%d %s\n", servers, status) < 0)
+        dprintf(fds[6], "%d %s\n", servers, status) < 0 ||
+        dprintf(fds[7], "%jd\n", (intmax_t)((microseconds() - began) / 1000)) < 0)
         die(directory);
 }
 

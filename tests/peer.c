@@ -16,8 +16,10 @@
  *     buffers N        sizes of the socket buffers; first only                   both directions or reset them
  *     say TEXT         prints TEXT on standard error, in the form of a line of the trace (-v)
  *
+ *     peer full FILE                  listens until there is FILE, but has no room for one more connection
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens: PORT stands for it
  *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours
+ *     peer socket FILE                makes FILE, a socket
  *     peer sizes BYTES                prints what SO_SNDBUF and SO_RCVBUF are after both were set to BYTES
  *
  * So "listen send F fin get 1025" is the plainest file server there is, and "connect P into F put '...' pad 995" the
@@ -25,6 +27,8 @@
  * Exits with 0 if all of it worked, 1 if the other side did not do its part (it reset while we read, say), 2 otherwise.
  */
 #include "tools.h"
+
+#include <sys/un.h>
 
 enum { PIECE = 1025, TEXT_ROOM = 4096, LIMIT = 100, READS_A_SECOND = 100 };
 
@@ -272,6 +276,12 @@ static int take_port(int fd)
     return ntohs(name.sin_port);
 }
 
+/* Tells the PORT on which we listen. */
+static void tell(int port)
+{
+    fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
+}
+
 /* Runs COMMAND, with the port that FD keeps taken in the place of the word PORT. */
 static _Noreturn void hold(int fd, char *command[])
 {
@@ -344,14 +354,29 @@ int main(int argc, char *argv[])
         printf("%d %d\n", size_of(fd, SO_SNDBUF), size_of(fd, SO_RCVBUF));
         return 0;
     }
-    if (!listens && strcmp(role, "connect") != 0) {
+    if (strcmp(role, "socket") == 0) {
+        struct sockaddr_un place = { .sun_family = AF_UNIX };
+        snprintf(place.sun_path, sizeof place.sun_path, "%s", words[0]);
+        must(bind(must(socket(AF_UNIX, SOCK_STREAM, 0), "socket"), (struct sockaddr *)&place, sizeof place), words[0]);
+        return 0;
+    }
+    if (!listens && strcmp(role, "connect") != 0 && strcmp(role, "full") != 0) {
         fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... |\n"
-                        "       peer hold COMMAND... | terminal COMMAND... | sizes BYTES\n");
+                        "       peer full FILE | hold COMMAND... | terminal COMMAND... | socket FILE | sizes BYTES\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
     alarm(LIMIT);
-    if (!listens)
+    if (strcmp(role, "full") == 0) { /* whoever comes gets no answer (listen(2), backlog) */
+        int place = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
+        name.sin_port = htons((in_port_t)take_port(fd));
+        must(listen(fd, 0), "listen");
+        must(connect(place, (struct sockaddr *)&name, sizeof name), "connect");
+        tell(ntohs(name.sin_port));
+        wait_for(words);
+        return 0;
+    }
+    if (!listens) /* connect */
         name.sin_port = htons((in_port_t)atoi(*words++));
     if (words[0] != NULL && strcmp(words[0], "buffers") == 0 && words[1] != NULL) {
         set_sizes(fd, words[1]); /* before there is a connection: see tcp(7) */
@@ -360,7 +385,7 @@ int main(int argc, char *argv[])
     if (listens) {
         int port = take_port(fd);
         must(listen(fd, 1), "listen");
-        fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
+        tell(port);
         connection = must(accept(fd, NULL, NULL), "accept");
         close(fd);
     } else {
