@@ -11,7 +11,7 @@
 CFLAGS ?= -O2 -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(CFLAGS)
 
-TOOLS = tests/claims tests/crowd tests/kill tests/lanes tests/link tests/packets tests/pair tests/peer tests/torture
+TOOLS = tests/claims tests/crowd tests/kill tests/lanes tests/link tests/meddle tests/packets tests/pair tests/peer tests/torture
 FAULTY = tests/server-faults tests/client-faults
 
 .SUFFIXES: .c
