@@ -1,16 +1,18 @@
 # make            build server and client; make PORTABLE=1 does it without what only Linux has
-# make demo       play the pair in one terminal and draw what happened; SHOW=transcripts shows what both print
-# make test       build and run every test
-# make torture    the long form of the tests that break things; SEED=N repeats its random part
+# make demo       play the pair in one terminal and draw what happened; SHOW=packets draws every packet, SHOW=close and
+#                 SHOW=killed what breaks without the half-close and without the reset, SHOW=transcripts what both print
+# make test       build and run every test, and a sample of the next: SEED=N takes the same one again
+# make torture    the long form of the tests that break things; SEED=N repeats what is left to chance
 # make bench      measure the pair, beside other programs; SIZE=MIB and ROUNDS=N make it smaller, BENCH='large many' part of it
-# make clean      leave nothing but the sources; log.txt, where client receives, goes too
+# make clean      remove what was built; log.txt, where client receives, stays
 #
 # CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS are yours to set, here or in the environment. Works with GNU make and bmake.
 
-CFLAGS ?= -O2 -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
-COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(CFLAGS)
+STRICT = -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+CFLAGS ?= -O2
+COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(STRICT) $(CFLAGS)
 
-TOOLS = tests/claims tests/crowd tests/kill tests/link tests/pair tests/peer tests/torture
+TOOLS = tests/claims tests/crowd tests/kill tests/lanes tests/link tests/meddle tests/packets tests/pair tests/peer tests/torture
 FAULTY = tests/server-faults tests/client-faults
 
 .SUFFIXES: .c
@@ -22,6 +24,8 @@ all: server client
 server client: common.h tests/.flags
 
 $(TOOLS): tests/tools.h tests/.flags
+
+tests/claims tests/packets: tests/wire.h
 
 # Remembers how things were compiled, so that other flags compile them anew.
 tests/.flags: always
@@ -38,23 +42,23 @@ tests/server-faults:
 tests/client-faults:
 	$(COMPILE) -include tests/faults.h $(LDFLAGS) -o $@ client.c $(LDLIBS)
 
-demo: all tests/pair
+demo: all tests/packets tests/pair tests/peer
 	@sh tests/demo.sh $(SHOW)
 
 test: all tools
 	@sh tests/run.sh
 
-# SIZE, ROUNDS and WEB in the environment are its too.
+# SIZE, ROUNDS and SEED in the environment are its too.
 bench: all tools
 	@CC='$(CC)' sh tests/bench.sh $(BENCH)
 
 always:
 
-# The long form: hundreds of kills, every failure of every call. SEED=N repeats the random part.
+# The long form: hundreds of kills, every failure of every call.
 torture: all tools
-	@RUNS=600 LONG=1 sh tests/run.sh kills torture network crowd
+	@LONG=1 sh tests/run.sh
 
 clean:
-	rm -f server client $(TOOLS) $(FAULTY) tests/.flags log.txt
+	rm -f server client $(TOOLS) $(FAULTY) tests/.flags
 
 .PHONY: all always bench clean demo test tools torture

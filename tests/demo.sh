@@ -1,16 +1,78 @@
 #!/bin/sh
-# demo.sh - plays the pair in one terminal and draws what happened, from the traces (-v) of both: the server on the left, the
-# client on the right, time downwards. Then compares the files. Run by `make demo`.
+# demo.sh - plays the pair in one terminal and draws what happened: the server on the left, the client on the right,
+# time downwards. Run by `make demo`, with the word as SHOW.
 #
-#     sh tests/demo.sh                 the picture
+#     sh tests/demo.sh                 what both programs tell (-v), with an arrow for what must have crossed in between
+#     sh tests/demo.sh packets         the same, with every TCP segment that did cross, as the kernel saw it
+#     sh tests/demo.sh close           what the half-close is good for: servers that close instead, and ours
+#     sh tests/demo.sh killed          what the reset is good for: a sender that is killed half-way, and ours
 #     sh tests/demo.sh transcripts     what both print, side by side
 #
-# The client waits a second before it acknowledges (-d 1), so that the server can be seen waiting.
+# Packets can be seen on Linux where one may look at them: as root, or where a user may make namespaces
+# (tests/packets.c). Else one line says so, and the pictures show what the programs tell. The client of the first two
+# waits a second before it acknowledges (-d 1), so that the server can be seen waiting. -t 3 is for the worst: nothing
+# here lasts longer than that.
+#
+# The bad server, and the plain one, are tests/peer, whose arguments say what it does.
+# shellcheck disable=SC2016 # what stands in single quotes is for another shell
 set -u
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/half-close.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT PIPE TERM
+thanks='I have recv the data,Thank you'
+first_bytes='first bytes' last_bytes='last bytes' # how the traces begin to tell of these events
+
+# ---- Playing ------------------------------------------------------------------------------------------------------
+
+# Sets watch to what lets a command be watched: tests/packets and its file, or nothing, with a line that says why.
+watch_packets() {
+    watch="tests/packets $work/wire"
+    if $watch true 2>"$work/why"; then
+        tell 'Arrows are TCP segments, with their flags, the number of their first byte (seq),' \
+            'the number they expect next (ack), and their length. Numbers count from the SYN,' \
+            'which is 0. The window says how many more bytes its side has room for.' ''
+        return
+    fi
+    watch=
+    sed 's/^packets: /No packets to be seen here: /' "$work/why"
+    echo
+}
+
+# Plays a server and a client, as tests/pair does. Leaves the story of both and of the packets in $work/story, by time.
+# Sets said to what they put on standard error besides.
+play() {
+    rm -f "$work/wire" "$work"/client.* "$work"/server.*
+    # shellcheck disable=SC2086 # words
+    $watch tests/pair "$work" "$@" || {
+        echo 'The two could not be run.'
+        exit 1
+    }
+    port=$(sed -n 's/.*: listening on .* port \([0-9]*\)$/\1/p' "$work/server.err")
+    [ -z "$watch" ] || awk -v port="$port" '$NF == port' "$work/wire" >"$work/packets"
+    touch "$work/packets"
+    # Of those that have the same microsecond, the packets are first, in their own order.
+    cat "$work/packets" "$work/server.err" "$work/client.err" | sed "s,$work/,,g" | grep '^[0-9][0-9]:' |
+        awk '{ $1 = $1 " " NR; print }' | sort -k 1,1 -k 2,2n | sed 's/ [0-9]*//' >"$work/story"
+    said=$(cat "$work/server.err" "$work/client.err" | grep -v -e '^[0-9][0-9]:' -e ': listening on ' |
+        sed "s,$work/,,g")
+}
+
+# Plays ours with these options of the client, and whatever fails ends the demonstration.
+play_pair() {
+    options=$1
+    shift
+    # shellcheck disable=SC2086 # options are words
+    play ./server "$@" -t 3 -p 0 client.c @ ./client $options "$@" -t 3 -p PORT "$work/log.txt"
+    [ "$(statuses)" != '0 and 0' ] || return 0
+    echo 'The transfer failed.'
+    transcripts
+    exit 1
+}
+
+statuses() { echo "$(cat "$work/server.status") and $(cat "$work/client.status")"; }
+
+# ---- Drawing ------------------------------------------------------------------------------------------------------
 
 # Both transcripts. They are of ASCII but for one character that is as wide as two, so the left one is padded by hand.
 transcripts() {
@@ -27,60 +89,232 @@ transcripts() {
             END { while ((getline line <right) > 0) { pad("", 46); print line } }'
 }
 
-# The events of both sides by time, with an arrow for what crosses the wire between them. A state in lower case is the one
-# that this side was last seen in.
-ladder() {
-    cat "$work/server.err" "$work/client.err" | sed "s,$work/,," | grep '^[0-9][0-9]:' | sort | awk '
+# Draws the story: the events of both sides and an arrow for each packet. Beside an event stand the states, in lower
+# case the one that the other side was last seen in; beside a packet, the window of who sent it. $1 is "guess" to draw
+# arrows for what must have crossed where no packets were seen, $2 how many packets of a long run are shown before the
+# rest is only counted, and $3 a word: the picture begins with the first event that has it.
+draw() {
+    awk -v guess="$1" -v first="$2" -v from="${3-}" -v known="$work/told" '
         function seconds(clock, part) { split(clock, part, ":"); return part[1] * 3600 + part[2] * 60 + part[3] }
         function dashes(n, text) { text = ""; while (n-- > 0) text = text "-"; return text }
-        function row(time, left, text, right) { printf "%8s %-11s |%-45s| %s\n", time, left, text, right }
-        function arrow(label, to_the_right, n, line) {
-            n = 41 - length(label)
-            line = dashes(int(n / 2)) " " label " " dashes(n - int(n / 2))
-            row("", "", to_the_right ? line "->" : "<-" line, "")
+        function row(time, left, text, right) {
+            text = sprintf("%8s %-11s |%-45s| %s", time, left, text, right)
+            sub(/ +$/, "", text)
+            return text "\n"
         }
-        function once(label, to_the_right) { if (!drawn[label]++) arrow(label, to_the_right) }
-        BEGIN { thanks = "\"I have recv the data,Thank you\""; row("ms", "server", "", "client"); row("", "", "", "") }
+        function arrow(label, to_the_right, n) {
+            n = 41 - length(label)
+            label = dashes(int(n / 2)) " " label " " dashes(n - int(n / 2))
+            return to_the_right ? label "->" : "<-" label
+        }
+        # Says TEXT below a row, on the side it is about; each TOPIC once in all pictures.
+        function note(text, on_the_right, topic) {
+            if (topic in told) return ""
+            if (topic != "") { told[topic]; print topic >>known }
+            return row("", "", sprintf(on_the_right ? "%44s " : " %s", "(" text ")"), "")
+        }
+        function put(rows) { if (from == "") printf "%s", rows }
+
+        # A long run of packets with nothing special is shown by its first few, a line about the rest, and its last two.
+        function end_run(i) {
+            for (i = 1; i <= run; i++)
+                if (run < first + 5 || i <= first || i > run - 2)
+                    put(kept[i])
+                else {
+                    hidden++
+                    hidden_bytes += bytes[i]
+                    hidden_acks += !data[i]
+                    if (i == run - 2) {
+                        put(row("", "...", sprintf("   %d more: %d with %d bytes, %d ACKs", hidden,
+                            hidden - hidden_acks, hidden_bytes, hidden_acks), "..."))
+                        hidden = hidden_bytes = hidden_acks = 0
+                    }
+                }
+            run = 0
+        }
+
+        # A packet: TIME SIDE sends FLAGS seq N ack N length N window N segments N port N
+        function packet(time, label, window, rows, right, end, fresh) {
+            right = side == "server"
+            end = $6 + $10 + ($4 ~ /SYN|FIN/)
+            fresh = end - ($6 > reached[side] ? $6 : reached[side])
+            label = $4 "  seq " $6 ($4 ~ /ACK/ ? "  ack " $8 : "") ($10 > 0 ? "  " $10 " bytes" : "")
+            if (length(label) > 41) gsub(/  /, " ", label)
+            window = $4 ~ /RST/ ? "" : length($12) < 5 ? "window " $12 : "win " $12
+            rows = row(time, right ? window : "", arrow(label, right), right ? "" : window)
+            if (end > $6 && fresh <= 0) rows = rows note("sent again, as no ACK has come", right)
+            if (end > reached[side]) reached[side] = end
+            if ($14 > 1) rows = rows note("on a cable this would be " $14 " segments", !right)
+            if ($4 ~ /RST/) rows = rows note("reset: the connection is gone", right)
+            if ($4 ~ /FIN/) fin[side] = end
+            if (right && $6 + $10 > sent) sent = $6 + $10
+            if (right && sent == edge && $10 > 0 && run < first)
+                rows = rows note("the window is used up: nothing more may go", 0, "shut")
+            if (!right && $4 ~ /ACK/ && $8 + $12 > edge) {
+                if (sent == edge && run < first && "shut" in told)
+                    rows = rows note("it opens again: " ($8 + $12 - sent) " bytes may come", 1, "open")
+                edge = $8 + $12
+            }
+            if (!right && fin["server"] > 0 && $8 == fin["server"] && !all++)
+                rows = rows note("has got SYN, " ($8 - 2) " bytes and FIN", 1)
+            if ($4 ~ /SYN|FIN|RST/) { end_run(); put(rows) }
+            else { kept[++run] = rows; data[run] = $10 > 0; bytes[run] = fresh > 0 ? fresh : 0 }
+        }
+
+        # An event, and what its state means when that is seen for the first time.
+        function event(time, text, rows, why) {
+            state[side] = $3
+            if ($3 == "ESTABLISHED") lived[side] = 1
+            if (side == "server") rows = row(time, $3, " " text, tolower(state["client"]))
+            else rows = row(time, tolower(state["server"]), sprintf("%44s ", text), $3)
+            why = meaning[$3]
+            if ($3 == "CLOSE") why = lived[side] ? "no longer connected" : "not connected yet"
+            if ($3 == "-" && text == "closed") why = "it is closed, nobody can look"
+            if (why != "" && from == "") rows = rows note($3 ": " why, side == "client", $3 " " why)
+            put(rows)
+        }
+        # Draws what must have crossed before this event, which proves it; each once.
+        function must_be(label, to_the_right) {
+            if (guess != "" && !drawn[label]++) put(row("", "", arrow(label, to_the_right), ""))
+        }
+
+        BEGIN {
+            meaning["LISTEN"] = "waits for connections"
+            meaning["ESTABLISHED"] = "connected, both can speak"
+            meaning["FIN_WAIT1"] = "said FIN; no ACK of it yet"
+            meaning["FIN_WAIT2"] = "FIN was acknowledged; can hear"
+            meaning["CLOSE_WAIT"] = "got FIN, said none: can speak"
+            meaning["LAST_ACK"] = "got FIN, said FIN; no ACK of that yet"
+            meaning["CLOSING"] = "said FIN, got FIN; no ACK yet"
+            thanks = "\"I have recv the data,Thank you\""
+            while ((getline line <known) > 0) told[line]
+            close(known)
+            printf "%s%s", row("ms", "server", "", "client"), row("", "", "", "")
+        }
         {
             if (start == "") start = seconds($1)
             time = sprintf("%.3f", (seconds($1) - start) * 1000)
-            side = $2; state[side] = $3
+            side = $2
+        }
+        $3 == "sends" { packet(time); next }
+        {
             text = $0
             sub(/^[^ ]+ +[^ ]+ +[^ ]+ +/, "", text)
             sub(/ +\(send queue.*/, "", text)
+            if (length(text) > 44) sub(/microseconds/, "us", text)
+            text = substr(text, 1, 44)
+            if (text ~ /^total:/) next
+            end_run()
+            if (from != "" && text ~ from) from = ""
         }
-        /total:/ { sub(/, [0-9.]* s in all$/, "", text); totals = totals sprintf("%s: %s\n", side, substr(text, 8)); next }
-        # What has crossed is drawn before the first event that proves it, if the sender has not told of it by then.
-        side == "client" && /last bytes/ { once($6 " bytes of data", 1) }
-        side == "client" && /end-of-file/ { once("FIN: that was all", 1) }
-        side == "server" && state[side] == "FIN_WAIT2" { once("ACK of the FIN", 0) }
-        side == "server" && (state[side] == "CLOSE" || /acknowledgement received/) { once(thanks, 0) }
-        side == "server" && (state[side] == "CLOSE" || /end-of-file/) { once("FIN", 0) }
-        side == "server" { row(time, state["server"], " " text, tolower(state["client"])) }
-        side == "client" { row(time, tolower(state["server"]), sprintf("%44s ", text), state["client"]) }
-        text == "connecting" { once("SYN, SYN+ACK, ACK", 0) }
-        side == "server" && /last bytes/ { once($6 " bytes of data", 1) }
-        /half-close/ { once("FIN: that was all", 1) }
-        /acknowledgement sent/ { once(thanks, 0) }
-        side == "client" && text == "closed" { once("FIN", 0) }
-        END { printf "\n%s", totals }'
+        text ~ /^(connected|accepted)/ { must_be("SYN", 0); must_be("SYN+ACK", 1) }
+        text == "accepted" { must_be("ACK", 0) }
+        side == "client" && /last bytes/ { must_be($6 " bytes of data", 1) }
+        side == "client" && (/end-of-file/ || /last bytes/ && $3 == "CLOSE_WAIT") { must_be("FIN: that was all", 1) }
+        side == "server" && $3 == "FIN_WAIT2" { must_be("ACK of the FIN", 0) }
+        side == "server" && ($3 == "CLOSE" || /acknowledgement received/) { must_be(thanks, 0) }
+        side == "server" && ($3 == "CLOSE" || /end-of-file/) { must_be("FIN", 0) }
+        { event(time, text) }
+        END { end_run() }' "$work/story"
 }
 
-case ${1-} in
-    transcripts) server='' client='' show=transcripts ;;
-    *) server='-v' client='-v -d 1' show=ladder ;;
-esac
-# shellcheck disable=SC2086 # options are words
-tests/pair "$work" ./server $server -p 0 client.c @ ./client $client -p PORT "$work/log.txt" || {
-    echo 'The two could not be run.'
-    exit 1
+# How both ended and what they had to say, after a picture.
+tell_end() {
+    echo
+    echo "Exit status of the server and of the client: $(statuses)"
+    [ -z "$said" ] || echo "$said" | fold -s -w 76 | sed 's/ *$//; /^[a-z]*: /!s/^/    /'
 }
-if [ "$(cat "$work/server.status") $(cat "$work/client.status")" != '0 0' ]; then
-    echo 'The transfer failed.'
-    transcripts
-    exit 1
-fi
-$show
-cmp client.c "$work/log.txt" || exit 1
-echo
-echo 'client.c and log.txt are identical.'
+
+# How much of client.c is in the file $1.
+tell_file() {
+    if cmp -s client.c "$1"; then
+        echo "The client's file is client.c, whole: $(wc -c <"$1" | tr -d ' ') bytes."
+    else
+        echo "The client's file has $(wc -c <"$1" | tr -d ' ') of the $(wc -c <client.c | tr -d ' ') bytes of client.c."
+    fi
+}
+
+tell() { printf '%s\n' "$@"; }
+
+# ---- What is shown ------------------------------------------------------------------------------------------------
+
+show_pair() {
+    play_pair '-d 1' -v
+    if [ -n "$watch" ]; then draw '' 4; else draw guess 4; fi
+    echo
+    sed -n 's/^[^ ]* \([a-z]*\) .* total: \(.*\), .* s in all$/\1: \2/p' "$work/story"
+    cmp client.c "$work/log.txt" || exit 1
+    tell '' 'client.c and log.txt are identical.'
+}
+
+show_close() {
+    tell '(a) A server that closes at once instead of shutdown(SHUT_WR). Our client gets' \
+        'the file and answers. But close gave up both directions: nobody can hear it.' ''
+    play tests/peer listen send client.c say 'write: all bytes taken' close say 'close: 0, and exit' @ \
+        ./client -v -t 3 -p PORT "$work/log.txt"
+    draw '' 1
+    tell_end
+    tell 'The server is content and knows nothing.' '' \
+        'Ours, from its last bytes on. It hears the answer, and only then it closes:' ''
+    play_pair '' -v
+    draw '' 1 "$last_bytes"
+    tell_end
+    tell ''
+
+    # Both servers meet the same client. It reads when the server has said that it has closed, its half or all.
+    set -- tests/peer connect PORT buffers 1025 put "$thanks" say 'write: 30 bytes, before it has read any' \
+        sh "n=0; until grep -q close '$work/server.out' || [ \$((n += 1)) -gt 2000 ]; do :; done" \
+        say 'now it reads' into "$work/early" say 'read: 0, the end-of-file' close say 'close: 0'
+    tell '(b) A client in a hurry, which thanks first and reads then, and a server that' \
+        'closes with 29 of these 30 bytes unread. That resets the connection at once,' \
+        'and takes back what it had "successfully" written.' ''
+    play tests/peer listen get 1 say 'read: 1 byte' send client.c say 'write: all bytes taken' close \
+        say 'close: 0, with 29 bytes unread' sh 'echo closed' @ "$@"
+    draw '' 1
+    tell_end
+    tell_file "$work/early"
+    tell '' 'Ours (-b 0), with the same client. It reads to the end before it closes:' ''
+    play ./server -v -b 0 -t 3 -p 0 client.c @ "$@"
+    draw '' 1 "$last_bytes"
+    tell_end
+    tell_file "$work/early"
+}
+
+show_killed() {
+    head -c $(($(wc -c <client.c) / 2)) client.c >"$work/half"
+    tell 'A plain sender is killed half-way. Its kernel closes the connection, with FIN,' \
+        'as if all had been said, and a plain receiver takes half a file for the whole:' ''
+    play tests/peer listen send "$work/half" say 'half is written, and now: kill -KILL' sh 'kill -KILL $PPID' @ \
+        tests/peer connect PORT into "$work/plain" say 'read: 0, the end-of-file' close say 'close: 0'
+    draw '' 2
+    tell_end
+    tell_file "$work/plain"
+
+    tell '' 'Our server is killed half-way, while it sends what comes from a pipe. Its end is' \
+        'a reset, which no receiver can take for the end of a file:' ''
+    echo 'the old file' >"$work/log.txt"
+    mkfifo "$work/pipe"
+    play sh -c './server -v -t 3 -p 0 "$0/pipe" & server=$!
+        exec 3<>"$0/pipe"
+        cat "$0/half" >&3
+        n=0
+        until grep -qs "$1" "$0/client.err" || [ $((n += 1)) -gt 2000 ]; do :; done
+        kill -KILL $server
+        { wait $server; } 2>/dev/null' "$work" "$first_bytes" @ ./client -v -t 3 -p PORT "$work/log.txt"
+    draw '' 2
+    tell_end
+    case $(cat "$work/log.txt") in
+        'the old file') tell 'log.txt is still what it was: the old file.' ;;
+        *) tell_file "$work/log.txt" ;;
+    esac
+}
+
+watch=
+case ${1-} in
+    transcripts) play_pair ''; transcripts; cmp client.c "$work/log.txt" || exit 1 ;;
+    packets) watch_packets; show_pair ;;
+    close) watch_packets; show_close ;;
+    killed) watch_packets; show_killed ;;
+    '') show_pair ;;
+    *) echo "demo: SHOW is packets, close, killed or transcripts, not '$1'" >&2; exit 2 ;;
+esac

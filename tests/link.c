@@ -1,9 +1,10 @@
 /*
- * link.c - a bad cable between two networks of its own: what crosses it is lost, late, doubled, damaged or out of order, as
- * the options say, and it can be cut.
+ * link.c - a bad cable between two networks of its own: what crosses it is slow, lost, late, doubled, damaged or out of
+ * order, as the options say, and it can be cut.
  *
  *     link [OPTION...]        as root, or as the root of a user namespace; network.sh shows how it is used
  *
+ *     -b BITS      cross it in a second, in each direction. QUEUE bytes wait for their turn, what comes then is lost
  *     -d MS        every packet is so late, in both directions: the round trip takes twice as long
  *     -j MS        and by up to so much later, each by another time; so some overtake others
  *     -l PERCENT   get lost
@@ -11,23 +12,20 @@
  *     -u PERCENT   arrive twice
  *     -c PERCENT   arrive with one bit changed, in the TCP header or in the data
  *     -m MTU       bytes of the largest packet (1500)
- *     -x EVENT     cuts the cable just before it: N, the N-th packet with data from the far end; fin, the far end's FIN; or
- *                  reply, the first packet with data from the near end
+ *     -x EVENT     cuts the cable just before it: N, the N-th packet with data from the far end; fin, the FIN from
+ *                  there; or reply, the first packet with data from the near end
  *     -y MS        mends it so long after that
  *     -s SEED      another seed (1): what becomes of the N-th TCP packet of a direction follows from SEED and N alone
  *
  * Makes two network namespaces, with the tun device "near" in one and "far" in the other, and prints one line, such as
- * "/proc/71/fd/3 /proc/71/fd/5": where nsenter(1) finds the one and the other, for giving the devices addresses and for running
- * programs there. A packet sent to a tun device is read here, and written into the other device (Linux's
- * Documentation/networking/tuntap.rst). SIGUSR1 cuts the cable and SIGUSR2 mends it; a packet sent after kill(1) has
- * returned meets the new state. SIGTERM ends the program, and it tells on standard error what it did. The devices
- * go with it, and the namespaces with the last that runs in them. Exits with 77 where it cannot have all that.
+ * "/proc/71/fd/3 /proc/71/fd/5": where nsenter(1) finds the one and the other, for giving the devices addresses and for
+ * running programs there. A packet sent to a tun device is read here, and written into the other device (Linux's
+ * Documentation/networking/tuntap.rst). SIGTERM ends the program, and it tells on standard error what it did. The
+ * devices go with it, and the namespaces with the last that runs in them. Exits with 77 where it cannot have all that.
  */
-#define _GNU_SOURCE
+#include "tools.h"
 
 #ifndef __linux__
-#include <stdio.h>
-
 int main(void)
 {
     fputs("link: not on this system\n", stderr);
@@ -35,21 +33,9 @@ int main(void)
 }
 #else
 
-#include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
-#include <poll.h>
 #include <sched.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 /* From linux/if_tun.h, which not every C library brings along. */
 #ifndef TUNSETIFF
@@ -57,7 +43,7 @@ int main(void)
 enum { IFF_TUN = 0x0001, IFF_NO_PI = 0x1000 };
 #endif
 
-enum { NOT_HERE = 77, NEAR = 0, FAR = 1, HOLD = 5, PACKET_MAX = 65536 };
+enum { NOT_HERE = 77, NEAR = 0, FAR = 1, HOLD = 5, PACKET_MAX = 65536, QUEUE = 32 * 1024 };
 
 /* One packet on the cable. */
 struct packet {
@@ -80,27 +66,28 @@ static struct end {
     int device, namespace;
     uint64_t random;        /* the state of the generator for packets from here */
     long sent, newest;      /* the number of the packet sent last from here; of the newest that has arrived here */
+    int64_t busy;           /* until then the cable is busy with what came from here; in microseconds */
 } ends[2];
 
+static double rate;                                 /* -b; 0 is as fast as it goes */
 static double late, jitter, mending;                /* -d, -j and -y, in microseconds */
 static double losing, doubling, damaging, holding;  /* -l, -u, -c and -r: from 0 to 1 */
 static const char *event = "";                      /* -x; empty again when it has happened */
 static struct packet *queue, *last;                 /* what is on the cable, by the time it arrives */
 static int64_t mended;                              /* when the cable will be mended; 0 if nobody knows */
-static volatile sig_atomic_t cut, ending;
-static struct { long packets, late, lost, doubled, damaged, overtaken, cut_off; } count;
+static bool severed;                                /* the cable is cut */
+static volatile sig_atomic_t ending;
 
-static _Noreturn void die(int status, const char *what)
+/* What was done to how many packets. */
+enum fate { PACKETS, LATE, LOST, DROPPED, DOUBLED, DAMAGED, OVERTAKEN, CUT_OFF, FATES };
+static const char *const fates[] = { "packets", "late", "lost", "dropped", "doubled", "damaged", "overtaken",
+                                     "cut off" };
+static long counts[FATES];
+
+static _Noreturn void not_here(const char *what)
 {
     fprintf(stderr, "link: %s: %s\n", what, strerror(errno));
-    exit(status);
-}
-
-/* The handler of SIGUSR1 and SIGUSR2. It runs before a system call under way returns: before a later packet is looked
- * at. */
-static void cut_or_mend(int signal_number)
-{
-    cut = signal_number == SIGUSR1;
+    exit(NOT_HERE);
 }
 
 static void end(int signal_number)
@@ -108,23 +95,10 @@ static void end(int signal_number)
     ending = signal_number;
 }
 
-static int64_t microseconds(void)
+/* Returns the next random number, from 0 to less than 1: 53 bits of it, as many as a double holds. */
+static double chance(uint64_t *state)
 {
-    struct timespec now;
-
-    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
-        die(1, "clock_gettime");
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-/* Returns the next random number, from 0 to less than 1 (splitmix64: every state is a good one). */
-static double draw(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return (double)((z ^ z >> 31) >> 11) / 9007199254740992.0; /* 53 bits of it: as many as a double holds */
+    return (double)(draw(state) >> 11) / 9007199254740992.0;
 }
 
 /* Moves this process into a new network namespace and makes device NAME there, with packets of at most MTU bytes. The
@@ -138,17 +112,17 @@ static struct end make_end(const char *name, int mtu, uint64_t seed)
 
     strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
     if (unshare(CLONE_NEWNET) != 0)
-        die(NOT_HERE, "no network namespace");
+        not_here("no network namespace");
     made.namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     if (made.namespace < 0)
-        die(NOT_HERE, "/proc/self/ns/net");
+        not_here("/proc/self/ns/net");
     made.device = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
     if (made.device < 0 || ioctl(made.device, TUNSETIFF, &request) != 0)
-        die(NOT_HERE, "/dev/net/tun");
-    any = socket(AF_INET, SOCK_DGRAM, 0); /* this request needs a socket, no matter which */
+        not_here("/dev/net/tun");
+    any = must(socket(AF_INET, SOCK_DGRAM, 0), "socket"); /* this request needs one, no matter which */
     request.ifr_mtu = mtu;
-    if (any < 0 || ioctl(any, SIOCSIFMTU, &request) != 0 || close(any) != 0)
-        die(1, "-m");
+    must(ioctl(any, SIOCSIFMTU, &request), "-m");
+    must(close(any), "close");
     return made;
 }
 
@@ -181,7 +155,7 @@ static void enqueue(const unsigned char *bytes, size_t length, int to, int64_t d
     struct packet *packet = malloc(sizeof *packet + length), **where = &queue;
 
     if (packet == NULL)
-        die(1, "malloc");
+        die("malloc");
     *packet = (struct packet){ .due = due, .to = to, .number = ends[!to].sent, .length = length };
     memcpy(packet->bytes, bytes, length);
     if (queue != NULL && last->due <= due) /* nearly always */
@@ -203,17 +177,17 @@ static void take(int from)
     int64_t now = microseconds();
 
     if (length < 0)
-        die(1, "read");
+        die("read");
     struct view view = look(bytes, (size_t)length);
     if (is_event(from, view)) {
-        cut = 1;
+        severed = true;
         mended = mending > 0 ? now + (int64_t)mending : 0;
         event = "";
     }
     if (mended > 0 && now >= mended)
-        cut = 0, mended = 0;
-    if (cut) {
-        count.cut_off++;
+        severed = false, mended = 0;
+    if (severed) {
+        counts[CUT_OFF]++;
         return;
     }
     if (view.tcp == 0) { /* the kernel's own business, whose time nobody knows: it would make runs differ */
@@ -222,28 +196,34 @@ static void take(int from)
     }
 
     /* All is drawn for every packet, so that what one of the options does, does not depend on the others. */
-    bool lose = draw(&end->random) < losing, twice = draw(&end->random) < doubling;
-    bool damage = draw(&end->random) < damaging, hold = draw(&end->random) < holding;
-    double place = draw(&end->random), more = draw(&end->random) * jitter;
-    int64_t due = now + (int64_t)(late + more) + (hold ? HOLD * 1000 : 0);
+    bool lose = chance(&end->random) < losing, twice = chance(&end->random) < doubling;
+    bool damage = chance(&end->random) < damaging, hold = chance(&end->random) < holding;
+    double place = chance(&end->random), more = chance(&end->random) * jitter;
+    int64_t start = end->busy > now ? end->busy : now;
 
     end->sent++;
-    count.packets++;
+    counts[PACKETS]++;
     if (lose) {
-        count.lost++;
+        counts[LOST]++;
         return;
     }
+    if (rate > 0 && (double)(start - now) * rate / 8e6 + (double)length > QUEUE) {
+        counts[DROPPED]++;
+        return;
+    }
+    end->busy = start + (rate > 0 ? (int64_t)((double)length * 8e6 / rate) : 0);
+    int64_t due = end->busy + (int64_t)(late + more) + (hold ? HOLD * 1000 : 0);
     if (damage) {
         size_t bit = (size_t)(place * (double)((size_t)length - view.tcp) * 8);
         bytes[view.tcp + bit / 8] ^= (unsigned char)(1U << bit % 8);
-        count.damaged++;
+        counts[DAMAGED]++;
     }
     enqueue(bytes, (size_t)length, !from, due);
     if (twice) {
         enqueue(bytes, (size_t)length, !from, due);
-        count.doubled++;
+        counts[DOUBLED]++;
     }
-    count.late += due > now;
+    counts[LATE] += due > now;
 }
 
 /* Delivers what is due. Returns how many microseconds there are until the next, or -1 if the cable is empty. */
@@ -255,8 +235,8 @@ static int64_t deliver(void)
         struct packet *packet = queue;
         struct end *end = &ends[packet->to];
         if (write(end->device, packet->bytes, packet->length) < 0 && errno != EIO) /* that: the device is not up yet */
-            die(1, "write");
-        count.overtaken += packet->number < end->newest;
+            die("write");
+        counts[OVERTAKEN] += packet->number < end->newest;
         if (packet->number > end->newest)
             end->newest = packet->number;
         queue = packet->next;
@@ -279,13 +259,15 @@ static double number(int letter, double most)
 
 int main(int argc, char *argv[])
 {
-    const struct sigaction toggle = { .sa_handler = cut_or_mend, .sa_flags = SA_RESTART }, stop = { .sa_handler = end };
+    const struct sigaction stop = { .sa_handler = end };
     sigset_t term, none;
     uint64_t seed = 1;
     int letter, mtu = 1500;
 
-    while ((letter = getopt(argc, argv, "c:d:j:l:m:r:s:u:x:y:")) != -1)
+    tool = "link";
+    while ((letter = getopt(argc, argv, "b:c:d:j:l:m:r:s:u:x:y:")) != -1)
         switch (letter) {
+        case 'b': rate = number(letter, 1e12); break;
         case 'c': damaging = number(letter, 100) / 100; break;
         case 'd': late = number(letter, 60000) * 1000; break;
         case 'j': jitter = number(letter, 60000) * 1000; break;
@@ -300,31 +282,35 @@ int main(int argc, char *argv[])
         }
 
     /* SIGTERM comes only while ppoll waits, so that it cannot come between the look at ending and the waiting. */
-    if (sigemptyset(&none) != 0 || sigemptyset(&term) != 0 || sigaddset(&term, SIGTERM) != 0 ||
-        sigprocmask(SIG_BLOCK, &term, NULL) != 0 || sigaction(SIGTERM, &stop, NULL) != 0 ||
-        sigaction(SIGUSR1, &toggle, NULL) != 0 || sigaction(SIGUSR2, &toggle, NULL) != 0)
-        die(1, "signals");
+    sigemptyset(&none);
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    must(sigprocmask(SIG_BLOCK, &term, NULL), "sigprocmask");
+    must(sigaction(SIGTERM, &stop, NULL), "sigaction");
     ends[NEAR] = make_end("near", mtu, seed << 1);
     ends[FAR] = make_end("far", mtu, (seed << 1) + 1);
     if (printf("/proc/%ld/fd/%d /proc/%ld/fd/%d\n", (long)getpid(), ends[NEAR].namespace, (long)getpid(),
                ends[FAR].namespace) < 0 || fflush(stdout) != 0)
-        die(1, "standard output");
+        die("standard output");
 
     while (!ending) {
-        struct pollfd wanted[] = { { .fd = ends[NEAR].device, .events = POLLIN }, { .fd = ends[FAR].device, .events = POLLIN } };
+        struct pollfd wanted[] = { { ends[NEAR].device, POLLIN, 0 }, { ends[FAR].device, POLLIN, 0 } };
         int64_t left = deliver();
         struct timespec wait = { .tv_sec = (time_t)(left / 1000000), .tv_nsec = (long)(left % 1000000 * 1000) };
         int ready = ppoll(wanted, 2, left < 0 ? NULL : &wait, &none);
         if (ready < 0 && errno != EINTR)
-            die(1, "ppoll");
+            die("ppoll");
         for (int from = NEAR; from <= FAR && ready > 0; from++)
             if ((wanted[from].revents & POLLIN) != 0)
                 take(from);
             else if (wanted[from].revents != 0)
-                die(1, "a device is gone");
+                die("a device is gone");
     }
-    fprintf(stderr, "seed %ju: %ld packets, %ld late, %ld lost, %ld doubled, %ld damaged, %ld overtaken, %ld cut off\n",
-            (uintmax_t)seed, count.packets, count.late, count.lost, count.doubled, count.damaged, count.overtaken, count.cut_off);
+    fprintf(stderr, "seed %ju", (uintmax_t)seed);
+    for (int i = 0; i < FATES; i++)
+        if (counts[i] > 0)
+            fprintf(stderr, ", %ld %s", counts[i], fates[i]);
+    fprintf(stderr, "\n");
     return 0;
 }
 #endif

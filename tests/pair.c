@@ -13,10 +13,11 @@
  * hence on Linux only.
  *
  * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same
- * of the client, and status, one line with both statuses: "read s c <DIRECTORY/status". All of them are emptied before
- * anything starts, and DIRECTORY/got is removed, for a client to make. A status is what the shell would say: the exit
- * status, or 128 plus the number of the signal; "none" for a client that never started because the server ended first.
- * Exits with 0 when both have ended, within LIMIT seconds.
+ * of the client, status, one line with both statuses ("read s c <DIRECTORY/status"), and milliseconds, from the start
+ * of the server to the end of both. All of them are emptied before anything starts, and DIRECTORY/got is removed, for a
+ * client to make. A status is what the shell would say: the exit status, or 128 plus the number of the signal; "none"
+ * for a client that never started because the server ended first. Exits with 0 when both have ended, within LIMIT
+ * seconds.
  *
  * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
  * numbers: seconds from the start of the first client to the end of all; seconds from the start of the server; and the
@@ -311,28 +312,29 @@ static struct command redirected(char **first)
 static void keep(const char *directory, struct command *server, struct command *client)
 {
     static const char *const names[] = { "server.out", "server.err", "client.out", "client.err", "server.status",
-                                         "client.status", "status", "got" };
-    enum { FILES = sizeof names / sizeof names[0], GOT = FILES - 1 };
+                                         "client.status", "status", "milliseconds" };
+    enum { FILES = sizeof names / sizeof names[0] };
     char path[PATH_MAX], status[16] = "none";
-    int64_t first;
-    int fds[FILES];
+    int64_t began = microseconds(), first;
+    int fds[FILES] = { 0 };
 
     if (mkdir(directory, 0777) != 0 && errno != EEXIST)
         die(directory);
     for (int i = 0; i < FILES; i++) {
         snprintf(path, sizeof path, "%s/%s", directory, names[i]);
-        if (i != GOT)
-            fds[i] = open_output(path);
-        else if (unlink(path) != 0 && errno != ENOENT)
-            die(path);
+        fds[i] = open_output(path);
     }
+    snprintf(path, sizeof path, "%s/got", directory);
+    if (unlink(path) != 0 && errno != ENOENT)
+        die(path);
     server->out = fds[0], server->err = fds[1];
     client->out = fds[2], client->err = fds[3];
     int clients = run(server, client, 1, 1, false, &first), servers = finish(server, server->pid);
     if (clients >= 0)
         snprintf(status, sizeof status, "%d", clients);
     if (dprintf(fds[4], "%d\n", servers) < 0 || dprintf(fds[5], "%s\n", status) < 0 ||
-        dprintf(fds[6], "%d %s\n", servers, status) < 0)
+        dprintf(fds[6], "%d %s\n", servers, status) < 0 ||
+        dprintf(fds[7], "%jd\n", (intmax_t)((microseconds() - began) / 1000)) < 0)
         die(directory);
 }
 

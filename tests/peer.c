@@ -14,9 +14,12 @@
  *     wait FILE        waits until there is such a file           touch FILE     makes it
  *     sh COMMAND       runs COMMAND                               stay           waits until the other side has closed
  *     buffers N        sizes of the socket buffers; first only                   both directions or reset them
+ *     say TEXT         prints TEXT on standard error, in the form of a line of the trace (-v)
  *
+ *     peer full FILE                  listens until there is FILE, but has no room for one more connection
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens: PORT stands for it
  *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours
+ *     peer socket FILE                makes FILE, a socket
  *     peer sizes BYTES                prints what SO_SNDBUF and SO_RCVBUF are after both were set to BYTES
  *
  * So "listen send F fin get 1025" is the plainest file server there is, and "connect P into F put '...' pad 995" the
@@ -25,8 +28,11 @@
  */
 #include "tools.h"
 
+#include <sys/un.h>
+
 enum { PIECE = 1025, TEXT_ROOM = 4096, LIMIT = 100, READS_A_SECOND = 100 };
 
+static const char *side; /* server or client */
 static int connection;
 static bool ended; /* the other side's end-of-file was read */
 
@@ -187,7 +193,21 @@ static void fin(char **words)
 static void close_it(char **words)
 {
     (void)words;
-    must(close(connection), "close");
+    if (close(connection) != 0 && errno != ECONNRESET) /* which FreeBSD says of one that was reset */
+        die("close");
+}
+
+/* The form is that of trace in common.h, but for the state, which nobody has looked up. */
+static void say(char **words)
+{
+    struct timespec now;
+    struct tm parts;
+    char clock[16];
+
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL ||
+        strftime(clock, sizeof clock, "%H:%M:%S", &parts) == 0)
+        die("the time");
+    fprintf(stderr, "%s.%06ld %s %-11s %s\n", clock, now.tv_nsec / 1000, side, "-", words[0]);
 }
 
 /* Sets SO_LINGER, as the programs do: the next close sends a reset. */
@@ -224,7 +244,7 @@ static const struct action {
     { "quiet", 1, quiet },     { "put", 1, put },     { "drip", 2, drip },     { "urgent", 1, urgent },
     { "send", 1, send_file },  { "flood", 1, flood }, { "pad", 1, pad },       { "fin", 0, fin },
     { "reset", 0, reset },     { "stay", 0, stay },   { "close", 0, close_it }, { "sh", 1, shell },
-    { "wait", 1, wait_for },   { "touch", 1, touch },
+    { "wait", 1, wait_for },   { "touch", 1, touch }, { "say", 1, say },
 };
 
 /* Does the first action of WORDS, which end with a NULL. Returns the words that follow it. */
@@ -254,6 +274,12 @@ static int take_port(int fd)
     must(bind(fd, (struct sockaddr *)&name, length), "bind");
     must(getsockname(fd, (struct sockaddr *)&name, &length), "getsockname");
     return ntohs(name.sin_port);
+}
+
+/* Tells the PORT on which we listen. */
+static void tell(int port)
+{
+    fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
 }
 
 /* Runs COMMAND, with the port that FD keeps taken in the place of the word PORT. */
@@ -311,6 +337,7 @@ int main(int argc, char *argv[])
     struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     const char *role = argc > 2 ? argv[1] : "";
     bool listens = strcmp(role, "listen") == 0;
+    side = listens ? "server" : "client";
     char **words = argv + 2;
     int fd;
 
@@ -327,14 +354,29 @@ int main(int argc, char *argv[])
         printf("%d %d\n", size_of(fd, SO_SNDBUF), size_of(fd, SO_RCVBUF));
         return 0;
     }
-    if (!listens && strcmp(role, "connect") != 0) {
+    if (strcmp(role, "socket") == 0) {
+        struct sockaddr_un place = { .sun_family = AF_UNIX };
+        snprintf(place.sun_path, sizeof place.sun_path, "%s", words[0]);
+        must(bind(must(socket(AF_UNIX, SOCK_STREAM, 0), "socket"), (struct sockaddr *)&place, sizeof place), words[0]);
+        return 0;
+    }
+    if (!listens && strcmp(role, "connect") != 0 && strcmp(role, "full") != 0) {
         fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... |\n"
-                        "       peer hold COMMAND... | terminal COMMAND... | sizes BYTES\n");
+                        "       peer full FILE | hold COMMAND... | terminal COMMAND... | socket FILE | sizes BYTES\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
     alarm(LIMIT);
-    if (!listens)
+    if (strcmp(role, "full") == 0) { /* whoever comes gets no answer (listen(2), backlog) */
+        int place = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
+        name.sin_port = htons((in_port_t)take_port(fd));
+        must(listen(fd, 0), "listen");
+        must(connect(place, (struct sockaddr *)&name, sizeof name), "connect");
+        tell(ntohs(name.sin_port));
+        wait_for(words);
+        return 0;
+    }
+    if (!listens) /* connect */
         name.sin_port = htons((in_port_t)atoi(*words++));
     if (words[0] != NULL && strcmp(words[0], "buffers") == 0 && words[1] != NULL) {
         set_sizes(fd, words[1]); /* before there is a connection: see tcp(7) */
@@ -343,7 +385,7 @@ int main(int argc, char *argv[])
     if (listens) {
         int port = take_port(fd);
         must(listen(fd, 1), "listen");
-        fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
+        tell(port);
         connection = must(accept(fd, NULL, NULL), "accept");
         close(fd);
     } else {

@@ -1,0 +1,238 @@
+/*
+ * lanes.c - runs the sections of tests/run.sh, two at a time, and tells of each as it ends.
+ *
+ *     tests/lanes [-j LANES] SCRIPT SECTION...        runs "sh SCRIPT -s SECTION" for each SECTION, LANES (2) at a time
+ *
+ * Each section runs in an empty directory and a process group of its own, both gone when it has ended; a process that it
+ * leaves behind is a failure. Its last line of output says `N passed, N failed` or `N passed, N failed, N skipped`, or it is
+ * taken for broken. Of the other lines those are shown that begin with "skip", all but those that begin with "ok" if it
+ * failed. Who is still at it is told whenever there was nothing to tell for a while, with the last line that it wrote.
+ *
+ * SIGHUP, SIGINT (Ctrl-C) and SIGTERM end everything at once. The last line is the sum, in the same form, and the exit
+ * status 0 only if nothing failed.
+ */
+#include "tools.h"
+
+#include <sys/resource.h>
+#include <sys/time.h>
+
+enum {
+    LANES_MAX = 16,
+    SILENCE = 5,                    /* seconds, at most, between two lines */
+    GRACE = 5,                      /* seconds for what is told to end, or is about to, before SIGKILL */
+    OUTPUT_MAX = 1 << 20,           /* bytes of a section's output that are looked at */
+    SHOWN_MAX = 120,                /* bytes of a line that is shown in passing */
+};
+
+static struct lane {
+    const char *section;            /* NULL: nothing runs */
+    pid_t pid;                      /* of the section, and the number of its process group */
+    int64_t began;
+} lanes[LANES_MAX];
+
+static const char *script;
+static char output[OUTPUT_MAX];     /* of the section that is looked at */
+static long passed, failed, skipped;
+static sigset_t awaited, before;    /* the signals that main waits for, and those that were blocked at the start */
+
+/* Returns what belongs to SECTION in the workplace: with KIND "in" its directory, with "out" the file of its output. */
+static const char *place_of(const char *section, const char *kind)
+{
+    static char name[NAME_MAX];
+
+    snprintf(name, sizeof name, "%s.%s", section, kind);
+    return name;
+}
+
+static void start(struct lane *lane, const char *section)
+{
+    int null = must(open("/dev/null", O_RDONLY | O_CLOEXEC), "/dev/null"), out = open_output(place_of(section, "out"));
+
+    must(mkdir(place_of(section, "in"), 0755), section);
+    *lane = (struct lane){ .section = section, .began = microseconds(), .pid = split() };
+    if (lane->pid == 0) {
+        setpgid(0, 0);
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        if (chdir(place_of(section, "in")) == 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+            dup2(out, STDERR_FILENO) >= 0)
+            execlp("sh", "sh", script, "-s", section, (char *)NULL);
+        _exit(127);
+    }
+    setpgid(lane->pid, lane->pid); /* both do it, whoever comes first */
+    close(null);
+    close(out);
+}
+
+/* Waits until the process group GROUP is empty, for GRACE seconds, and kills what is left then. Returns true if nothing
+ * was. */
+static bool group_ends(pid_t group)
+{
+    const struct timespec pause = { .tv_nsec = 10000000 };
+    const int64_t limit = microseconds() + GRACE * (int64_t)1000000;
+
+    while (waitpid(-group, NULL, WNOHANG) > 0 || kill(-group, 0) == 0) {
+        if (microseconds() > limit) {
+            kill(-group, SIGKILL);
+            return false;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+/* Returns how many microseconds of processor time the children that were waited for have taken. */
+static int64_t processor_time(void)
+{
+    struct rusage usage;
+
+    must(getrusage(RUSAGE_CHILDREN, &usage), "getrusage");
+    return (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
+           usage.ru_stime.tv_usec;
+}
+
+/* Cuts the last line off TEXT and returns it. */
+static char *take_last_line(char *text)
+{
+    size_t length = strlen(text);
+    char *newline;
+
+    while (length > 0 && text[length - 1] == '\n')
+        text[--length] = '\0';
+    newline = strrchr(text, '\n');
+    if (newline == NULL)
+        return text;
+    *newline = '\0';
+    return newline + 1;
+}
+
+/* Tells how the section of LANE ended, which has the exit status STATUS and took PROCESSOR microseconds of processor time,
+ * and whether it LEFT a process behind. */
+static void tell(const struct lane *lane, int status, int64_t processor, bool left)
+{
+    long good = 0, bad = 0, not_made = 0;
+    char *last;
+    bool broken;
+
+    get_file(place_of(lane->section, "out"), output, sizeof output);
+    last = take_last_line(output);
+    broken = sscanf(last, "%ld passed, %ld failed, %ld skipped", &good, &bad, &not_made) < 2 || status != (bad > 0);
+    for (char *line = strtok(output, "\n"); line != NULL && line != last; line = strtok(NULL, "\n"))
+        if (strncmp(line, "skip", 4) == 0 || ((bad > 0 || broken) && strncmp(line, "ok", 2) != 0))
+            puts(line);
+    if (broken)
+        printf("FAILED: %s ended with status %d and: %s\n", lane->section, status, last);
+    if (left)
+        printf("FAILED: %s left a process behind\n", lane->section);
+    bad += broken + left;
+    printf("%-12s %5ld checks, %5.1f s, %5.1f s of processor time%s\n", lane->section, good + bad,
+           (double)(microseconds() - lane->began) / 1e6, (double)processor / 1e6, bad > 0 ? ": FAILED" : "");
+    passed += good;
+    failed += bad;
+    skipped += not_made;
+    remove_tree(place_of(lane->section, "in"));
+}
+
+/* Tells which sections are still at it. */
+static void tell_who_runs(void)
+{
+    const char *between = "running: ";
+
+    for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++)
+        if (lane->section != NULL) {
+            get_file(place_of(lane->section, "out"), output, sizeof output);
+            const char *last = take_last_line(output);
+            printf("%s%s for %.0f s%s%.*s", between, lane->section, (double)(microseconds() - lane->began) / 1e6,
+                   *last != '\0' ? ": " : "", SHOWN_MAX, last);
+            between = "; ";
+        }
+    puts("");
+}
+
+static void clean_up(void)
+{
+    if (chdir("/") == 0)
+        remove_tree(workplace);
+}
+
+/* Ends everything, because of SIGNAL_NUMBER. */
+static _Noreturn void break_off(int signal_number)
+{
+    for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++)
+        if (lane->section != NULL)
+            kill(-lane->pid, SIGTERM); /* all in there end what they have started elsewhere */
+    for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++)
+        if (lane->section != NULL)
+            group_ends(lane->pid);
+    printf("interrupted: %ld passed, %ld failed so far\n", passed, failed);
+    exit(128 + signal_number);
+}
+
+/* Tells of the sections that have ended since it was last called. Returns how many. */
+static int look(void)
+{
+    int found = 0;
+
+    for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++) {
+        const int64_t processor = processor_time();
+        int status;
+        if (lane->section == NULL || waitpid(lane->pid, &status, WNOHANG) != lane->pid)
+            continue;
+        tell(lane, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), processor_time() - processor,
+             !group_ends(lane->pid));
+        lane->section = NULL;
+        found++;
+    }
+    return found;
+}
+
+int main(int argc, char *argv[])
+{
+    static const int signals[] = { SIGHUP, SIGINT, SIGTERM, SIGALRM, SIGCHLD };
+    const struct sigaction note = { .sa_handler = wake_sigwait };
+    const struct itimerval second = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+    int letter, count = 2, running = 0, ended, silent = 0, came;
+    char path[PATH_MAX];
+
+    tool = "lanes";
+    while ((letter = getopt(argc, argv, "+j:")) != -1)
+        count = letter == 'j' ? atoi(optarg) : 0;
+    if (count < 1 || count > LANES_MAX || argc - optind < 2) {
+        fprintf(stderr, "usage: lanes [-j LANES] SCRIPT SECTION...\n");
+        return 2;
+    }
+    script = realpath(argv[optind++], path);
+    if (script == NULL)
+        die(argv[optind - 1]);
+    must(setvbuf(stdout, NULL, _IOLBF, 0), "setvbuf");
+    sigemptyset(&awaited);
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        sigaddset(&awaited, signals[i]);
+        must(sigaction(signals[i], &note, NULL), "sigaction"); /* sigwait does not see what is ignored */
+    }
+    must(sigprocmask(SIG_BLOCK, &awaited, &before), "sigprocmask");
+    make_workplace();
+    must(atexit(clean_up), "atexit");
+    must(chmod(workplace, 0755), workplace); /* some tests are of another user */
+    must(setitimer(ITIMER_REAL, &second, NULL), "setitimer");
+
+    while (running > 0 || optind < argc) {
+        for (struct lane *lane = lanes; lane < lanes + count; lane++)
+            if (lane->section == NULL && optind < argc) {
+                start(lane, argv[optind++]);
+                running++;
+            }
+        if (sigwait(&awaited, &came) != 0)
+            die("sigwait");
+        if (came != SIGALRM && came != SIGCHLD)
+            break_off(came);
+        ended = look();
+        running -= ended;
+        silent = ended > 0 ? 0 : silent + (came == SIGALRM);
+        if (silent >= SILENCE) {
+            tell_who_runs();
+            silent = 0;
+        }
+    }
+    printf(skipped > 0 ? "%ld passed, %ld failed, %ld skipped\n" : "%ld passed, %ld failed\n", passed, failed, skipped);
+    return failed > 0;
+}

@@ -1,0 +1,127 @@
+/*
+ * packets.c - runs a command and writes down every TCP segment that crosses the loopback interface meanwhile.
+ *
+ *     packets FILE COMMAND [ARGUMENT...]
+ *
+ * COMMAND runs in a network namespace of its own where that is allowed (as root, or in a user namespace, which needs no
+ * root); else, for whoever may look at it, on the machine's loopback interface, where other connections are seen too.
+ * FILE gets a line for each segment, in the order in which they were sent:
+ *
+ *     13:45:35.991567 server sends PSH+ACK seq 1 ack 1 length 1152 window 1152 segments 1 port 40001
+ *
+ * The time is the kernel's, on the clock of the traces (-v), so that sort can make one story of both. The server is
+ * whom the connection was made to; port is its. seq and ack count from the SYN, which is number 0; ack is 0 where the
+ * flag ACK is not set. window is in bytes, scaled (the one in a SYN never is). segments is more than 1 where the kernel
+ * leaves it to the device to cut a large piece into segments: on this one nobody does, and it crosses as a whole.
+ *
+ * Exits with the status of COMMAND. Where packets cannot be seen, it says why in one line, does not run COMMAND, and
+ * exits with 77. If more came than there was room for, it says how many are missing.
+ */
+#include "tools.h"
+
+enum { NOT_HERE = 77 };
+
+#ifndef __linux__
+int main(void)
+{
+    fputs("packets: not on this system\n", stderr);
+    return NOT_HERE;
+}
+#else
+#include "wire.h"
+
+enum { LAST_MILLISECONDS = 500 };   /* how long to wait, when COMMAND has ended, for what its kernel still says */
+
+static volatile pid_t command;
+
+/* What would end this program early ends COMMAND instead; when that has ended, this program. */
+static void pass_on(int signal_number)
+{
+    int error = errno;
+
+    if (command == 0 || kill(command, signal_number) != 0)
+        _exit(128 + signal_number);
+    errno = error;
+}
+
+/* Writes the names of FLAGS to TEXT, and returns that. */
+static const char *names(unsigned flags, char text[32])
+{
+    static const struct { unsigned flag; const char *name; } known[] = {
+        { SYN, "SYN" }, { FIN, "FIN" }, { RST, "RST" }, { PSH, "PSH" }, { URG, "URG" }, { ACK, "ACK" },
+    };
+    int length = 0;
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if ((flags & known[i].flag) != 0)
+            length += snprintf(text + length, 32 - (size_t)length, "%s%s", length == 0 ? "" : "+", known[i].name);
+    return length == 0 ? "none" : text;
+}
+
+static void print(FILE *file, const struct segment *segment)
+{
+    char clock[16], flags[32];
+    struct tm parts;
+
+    if (localtime_r(&segment->time.tv_sec, &parts) == NULL || strftime(clock, sizeof clock, "%H:%M:%S", &parts) == 0)
+        die("the time");
+    if (fprintf(file, "%s.%06ld %s sends %s seq %lu ack %lu length %lu window %lu segments %u port %u\n", clock,
+                segment->time.tv_nsec / 1000, segment->side == SERVER ? "server" : "client",
+                names(segment->flags, flags), (unsigned long)segment->seq, (unsigned long)segment->ack,
+                (unsigned long)segment->length, (unsigned long)segment->window, segment->merged, (unsigned)segment->of->port[SERVER]) < 0)
+        die("write");
+}
+
+/* Takes all segments there are. After the end of COMMAND a connection may take another moment to end, unless it is one
+ * of somebody else. */
+static void print_all(FILE *file)
+{
+    struct segment segment;
+    int64_t until = microseconds() + (int64_t)LAST_MILLISECONDS * 1000;
+
+    for (;;) {
+        bool over = !wire.private || all_ended() || microseconds() >= until;
+        if (next_segment(&segment, over ? 0 : 10))
+            print(file, &segment);
+        else if (over)
+            return;
+    }
+}
+
+int main(int argc, char *argv[])
+{
+    static const int deadly[] = { SIGHUP, SIGINT, SIGTERM };
+    const struct sigaction action = { .sa_handler = pass_on, .sa_flags = SA_RESTART };
+    const char *refused;
+    unsigned lost;
+    FILE *file;
+    int status;
+
+    tool = "packets";
+    if (argc < 3) {
+        fputs("usage: packets FILE COMMAND [ARGUMENT...]\n", stderr);
+        return 2;
+    }
+    refused = open_wire();
+    if (refused != NULL) {
+        fprintf(stderr, "packets: no %s: %s\n", refused, strerror(errno));
+        return NOT_HERE;
+    }
+    file = fopen(argv[1], "w");
+    if (file == NULL)
+        die(argv[1]);
+    signal(SIGCHLD, SIG_DFL); /* whoever started us may have ignored it, and then there is no status */
+    command = start_program(argv + 2, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
+    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
+        must(sigaction(deadly[i], &action, NULL), "sigaction");
+    status = status_of(command);
+    command = 0;
+    print_all(file);
+    lost = lost_packets();
+    if (lost > 0)
+        fprintf(stderr, "packets: %u packets are missing: there was no room for them\n", lost);
+    if (fclose(file) != 0)
+        die(argv[1]);
+    return status;
+}
+#endif

@@ -1,0 +1,459 @@
+# promises.sh - tests what the README promises at its side doors. Read by tests/run.sh, whose helpers it uses.
+#
+# Urgent bytes, slow peers, closed descriptors, permissions, links, directories that move, names that hold more than
+# letters, sources that change: what is not the way these programs are meant to be used, and has to be right even so.
+# shellcheck shell=sh disable=SC2016,SC2154 # what stands in single quotes is for the inner shell; run.sh sets the rest
+
+# shellcheck disable=SC2034 # for run.sh
+promise_sections='urgent slow closed permissions owners names traces_left one_line sources_change empty stops'
+meddle=$root/tests/meddle
+
+# Runs the shell script $1 as the only client of a server -k that sends text, which it stops at the end. There,
+# $client is our client, $port the port, and $pid the server. What follows are more words for the server, $text of its
+# own instead.
+beside_server() {
+    script=$1
+    shift
+    client=$client meddle=$meddle run sh -c 'echo $$ >pid; exec "$@" >/dev/null' - "$server" -k -t 5 -p 0 "$@" @ \
+        sh -c 'port=$0 pid=$(cat pid); rm pid
+'"$script"'
+kill $pid' PORT
+}
+
+# True if there are lines in the file $1, and each of them is one of the lines that follow.
+only() {
+    file=$1
+    shift
+    printf '%s\n' "$@" >allowed
+    [ -s "$file" ] && ! grep -vxFf allowed "$file"
+}
+
+# The file $1 has lines, all of which match $2.
+each_line() { [ -s "$1" ] && ! grep -v "$2" "$1"; }
+
+# End-of-file is what read says it is, and nothing else: not an urgent byte, where splice ends. It is not part of the
+# file.
+urgent() {
+    make_file random 300000
+    printf onetwo >two
+    for b in 1025 64K 0; do
+        run "$peer" listen put one urgent X put two fin get 30 eof @ "$client" -t 5 -b $b -p PORT got
+        check "-b $b: an urgent byte" arrived two got
+        run "$peer" listen urgent X put onetwo fin get 30 eof @ "$client" -t 5 -b $b -p PORT got
+        check "-b $b: an urgent byte at the start" arrived two got
+        run "$peer" listen put onetwo urgent X fin get 30 eof @ "$client" -t 5 -b $b -p PORT got
+        check "-b $b: an urgent byte at the end" arrived two got
+        run "$peer" listen send random urgent XY send random fin get 30 eof @ "$client" -t 5 -b $b -p PORT got
+        (cat random && printf X && cat random) >expected
+        check "-b $b: an urgent byte in the middle of much else" arrived expected got
+        echo old >kept
+        run "$peer" listen put onetwo urgent X reset @ "$client" -t 5 -b $b -p PORT kept
+        check "-b $b: an urgent byte, then a reset" is "$c $(cat kept)" '1 old'
+    done
+    run "$peer" listen put one urgent X stay @ "$client" -t 1 -b 0 -p PORT kept
+    check 'an urgent byte and then nothing' is "$c $(cat kept)" '1 old'
+    check 'an urgent byte and then nothing: the message' said client '*the server did not finish*(-t 1)'
+    run "$server" -t 5 -p 0 two @ "$peer" connect PORT urgent X eof put "${thanks% *}" urgent Y put " ${thanks##* }" \
+        close
+    check 'urgent bytes in the reply' both 0 0
+    run "$server" -t 5 -p 0 two @ "$peer" connect PORT eof urgent "$thanks" close
+    check 'a reply whose last byte is urgent lacks it' is "$s" 1
+}
+
+# Whoever makes progress is not cut off, however much longer than -t it takes; here -t is 1, and each of these takes
+# more. They run at the same time.
+slow() {
+    make_file block 1100000
+    cat block block block block block block block block >huge
+    head -c 300000 block >small
+    cat block block >large
+    cat large large block >larger
+    crawl 1025 90000 small & one=$!
+    crawl 64K 120000 small & two=$!
+    crawl 1M 500000 large & three=$!
+    crawl 4M 2200000 huge & four=$!
+    crawl 0 1100000 larger & five=$!
+    # The client's patience: two bytes a second, at most.
+    "$pair" slow.drip "$peer" listen drip 600 abcd fin get 30 eof @ \
+        "$client" -t 1 -p PORT dripped >slow.said 2>&1 & six=$!
+    # A pipe to send and one to receive into are no business of the other side, and nobody is hurried.
+    "$pair" slow.source sh -c '(printf abc; sleep 2; printf d) | "$0" -t 1 -p 0 /dev/stdin' "$server" @ \
+        "$client" -t 9 -p PORT sourced >slow.said 2>&1 & seven=$!
+    "$pair" slow.output "$server" -t 9 -p 0 large @ \
+        sh -c '"$0" -t 1 -p "$1" - | (sleep 2; cat >piped)' "$client" PORT >slow.said 2>&1 & eight=$!
+    wait $one $two $three $four $five $six $seven $eight
+    for pace in '1025 small' '64K small' '1M large' '4M huge' '0 larger'; do
+        check "a slow reader, -b ${pace% *}" is "$(cat slow."${pace% *}"/status)" '0 0'
+        check "a slow reader, -b ${pace% *}: the file" same "${pace#* }" slow."${pace% *}"/file
+    done
+    check 'a slow server' is "$(cat slow.drip/status)$(cat dripped)" '0 0abcd'
+    check 'a slow source' is "$(cat slow.source/status)$(cat sourced)" '0 0abcd'
+    check 'a slow output' is "$(cat slow.output/status)" '0 0'
+    check 'a slow output: all of it' same large piped
+}
+
+# Sends $3 with -b $1 and -t 1 to a peer that reads $2 bytes a second, and after that acknowledges. In slow.$1.
+crawl() {
+    "$pair" "slow.$1" "$server" -t 1 -b "$1" -p 0 "$3" @ "$peer" connect PORT buffers 4096 slow "$2" "slow.$1/file" \
+        put "$thanks" close >"slow.$1.said" 2>&1
+}
+
+# A standard descriptor that is closed is no file, by none of its names, neither to send nor to receive into.
+closed() {
+    ln -s /dev/stdout out-link
+    ln -s /proc/self/fd/0 in-link
+    beside_server '
+        for case in "- >&-" "/dev/stdout >&-" "/dev/fd/1 >&-" "/proc/self/fd/1 >&-" "/proc/thread-self/fd/1 >&-" \
+            "out-link >&-" "/dev/../dev//stdout >&-" "/proc/\$\$/fd/1 >&-" "/dev/stderr 2>&-" "/proc/self/fd/2 2>&-" \
+            "/dev/stdin <&-" "/dev/fd/0 <&-" "in-link <&-" "- <&- >&-" "/dev/stdout <&- >&-" "/dev/fd/1 <&- >&- 2>&-" \
+            "- <&- >&- 2>&-" "/dev/stdin <&- >&-" "/dev/stderr >&- 2>&-" "/dev/stdin <&- 2>&-"; do
+            sh -c "exec \"\$client\" -p $port $case" >>closed.out 2>>closed.err
+            echo "$? $case"
+        done' text
+    check 'nothing closed is written to' is "$(grep -v '^1 ' p/client.out)" ''
+    check 'nothing closed is written to: all were tried' is "$(wc -l <p/client.out | tr -d ' ')" 20
+    check 'nothing closed is written to: no server was bothered' said server '*0 clients served, 0 failed'
+    check 'nothing closed is written to: who can say so does' is "$(wc -l <closed.err | tr -d ' ')" \
+        "$(grep -vc '2>&-' p/client.out)"
+    check 'nothing closed is written to: in one line' each_line closed.err '^client: cannot write'
+    for case in '/dev/stdin <&-' '/dev/fd/0 <&-' '/proc/self/fd/0 <&-' 'in-link <&-' '/proc/$$/fd/0 <&-' \
+        '/dev/stdout >&-' '/dev/fd/2 2>&-' '/dev/stdin <&- >&-' '/dev/stdin <&- >&- 2>&-' '-k /dev/stdin <&-'; do
+        alone sh -c "exec \"\$0\" -t 1 -p 0 $case" "$server"
+        check "server $case" is "$status $(grep -c -e listening -e Waiting err out)" '1 err:0
+out:0'
+    done
+}
+
+# What a file is: mode, owner, group and access control list.
+state() { "$meddle" state "$@"; }
+
+# A file that replaces another one lets in nobody more, and not for a moment; a new one gets what any new one does.
+permissions() {
+    mkdir -p guarded
+    "$meddle" default guarded u:7 u1234:7 g:0 m:7 o:0
+    if [ $? = 77 ]; then
+        skip 'access control lists (not on this system, or not in this directory)'
+        return
+    fi
+    me=$(id -u):$(id -g) acl='u:6 u1234:4 g:0 m:4 o:0'
+    (umask 022 && : >guarded/any)
+    for file in guarded/listed listed guarded/plain plain special bare; do
+        echo old >$file
+    done
+    # shellcheck disable=SC2086 # words
+    "$meddle" acl listed $acl && "$meddle" acl guarded/listed $acl
+    "$meddle" acl guarded/plain u:6 g:4 o:0 # which mode bits can say: it has no list then
+    chmod 640 plain && chmod 6754 special && chmod 1604 bare
+    beside_server '
+        umask 022
+        for file in guarded/new guarded/listed guarded/plain listed plain special bare; do
+            "$client" -p $port $file >>said || echo "$file failed"
+        done
+        for file in guarded/listed guarded/plain listed; do
+            "$meddle" watch ${file%"${file#guarded/}"}. "$client" -p $port $file >$file.watched || echo "$file $?"
+        done' text
+    check 'all arrive' is "$s $c $(cat p/client.out)" '0 0 '
+    check 'a new file gets what the directory wants' is "$(state guarded/new)" "$(state guarded/any)"
+    check 'the list of a file is kept' is "$(state listed)" "640 $me $acl"
+    check 'the list of a file is kept, not that of the directory' is "$(state guarded/listed)" "640 $me $acl"
+    check 'a file without a list gets none from the directory' is "$(state guarded/plain)" "640 $me -"
+    check 'permissions' is "$(state plain bare)" "640 $me -
+604 $me -"
+    check 'the bits for set-user-ID and set-group-ID go' is "$(state special)" "754 $me -"
+    wants="600 $me u:6 u1234:7 g:0 m:0 o:0"
+    check 'not for a moment: list' only listed.watched "600 $me -" "640 $me $acl"
+    check 'not for a moment: lists' only guarded/listed.watched "$wants" "640 $me $acl"
+    check 'not for a moment: a list from the directory' only guarded/plain.watched "$wants" "600 $me -" "640 $me -"
+}
+
+# Owners and groups: what root keeps, and what others cannot keep lets in nobody more.
+owners() {
+    chmod 755 .
+    mkdir -p open && chmod 777 open
+    if [ "$(id -u)" != 0 ] || ! "$meddle" as 4321 4321 "$client" -h >/dev/null 2>&1; then
+        skip 'files of others (needs root, and that others can run our programs)'
+        return
+    fi
+    # The owner, the group, the mode.
+    for file in '0 4321 640' '0 4321 646' '0 4321 666' '0 4321 662' '0 777 666' '0 777 646' '0 777 606'; do
+        # shellcheck disable=SC2086 # words
+        set -- $file
+        echo old >"open/$1.$2.$3" && chown "$1:$2" "open/$1.$2.$3" && chmod "$3" "open/$1.$2.$3"
+    done
+    for mode in 640 4750; do
+        echo old >roots.$mode && chown 4321:4321 roots.$mode && chmod $mode roots.$mode
+    done
+    lists='4321 777'
+    for owner in $lists; do
+        echo old >"open/listed.$owner" && chown "$owner:777" "open/listed.$owner"
+        "$meddle" acl "open/listed.$owner" u:6 u1234:4 u4321:6 g:4 m:6 o:4 2>/dev/null || lists=
+    done
+    beside_server '
+        umask 0
+        "$meddle" watch . "$client" -p $port roots.640 >watched || echo "root $?"
+        "$client" -p $port roots.4750 >>said || echo "root $?"
+        cd open
+        for file in *; do
+            "$meddle" as 4321 55,4321 "$meddle" watch . "$client" -p $port $file >../watched.$file
+            echo "$file $?"
+        done' text
+    check 'root keeps owner and group' is "$(state roots.640 roots.4750)" '640 4321:4321 -
+750 4321:4321 -'
+    check 'root keeps them: not for a moment more' only watched '600 0:0 -' '600 4321:4321 -' '640 4321:4321 -'
+    check 'what may not be written is not replaced' is "$(state open/0.4321.640 open/0.4321.646)" '640 0:4321 -
+646 0:4321 -'
+    check 'what may not be written is an error' is "$(grep -v ' 0$' p/client.out)" '0.4321.640 1
+0.4321.646 1'
+    check 'a group that we belong to is kept' is "$(state open/0.4321.666 open/0.4321.662)" '666 4321:4321 -
+662 4321:4321 -'
+    check 'one that we do not belong to gets nothing, and as others no more than it had' is \
+        "$(state open/0.777.666 open/0.777.646 open/0.777.606)" '606 4321:55 -
+604 4321:55 -
+600 4321:55 -'
+    for file in open/0.777.6?6; do
+        check "not for a moment: ${file#*/}" only watched."${file#*/}" '600 4321:55 -' "$(state "$file")"
+    done
+    if [ -n "$lists" ]; then
+        check 'nor does anybody when the list cannot be kept' is "$(state open/listed.777)" '600 4321:55 -'
+        check 'our own file whose group we cannot keep' is "$(state open/listed.4321)" '600 4321:55 -'
+    fi
+}
+
+# Names are the kernel's to resolve, at every moment.
+names() {
+    echo precious >precious
+    mkdir -p here
+    ln -s nothing dangling
+    ln -s ../nothing here/dangling
+    ln -s dangling chain
+    ln -s /proc/self/cwd/nothing roundabout
+    for name in dangling here/dangling chain roundabout ./dangling; do
+        alone "$client" -p 1 $name
+        check "a link to nothing: $name" fails_with 1 "client: cannot write '$name': *"
+    done
+    if [ -e /proc/self/fd/0 ]; then
+        echo other >'gone (deleted)'
+        alone sh -c 'exec 9>gone; rm gone; exec "$0" -p 1 /proc/self/fd/9' "$client"
+        check 'a file that was removed, by its name in /proc' fails_with 1 "client: cannot write '/proc/self/fd/9': *"
+        check 'a file that was removed is not another one' is "$(cat 'gone (deleted)')" other
+    fi
+    check 'a link to nothing: nothing is made' is "$(find . -name nothing)" ''
+    check 'nothing is left' clean .
+
+    # At every moment between two system calls, what is there is replaced by something else.
+    echo one >one && chmod 600 one
+    echo two >two && chmod 640 two
+    if "$meddle" acl two u:6 u1234:6 g:0 m:6 o:0 2>/dev/null; then # only where the list says so, 1234 may read
+        chmod 640 two
+    fi
+    beside_server '"$meddle" early it "put one it" "put two it" "$client" -p $port it >moments' text
+    if [ ! -s moments ]; then
+        skip 'every moment of a run (ptrace is not to be had)'
+        return
+    fi
+    check 'replaced at any moment: no error' is "$(cat p/client.err)" ''
+    check 'replaced at any moment: what the one lets in or what the other does' only moments \
+        "0 $(state one)" "0 $(state two)"
+    # Where the kernel does not follow a link, nor do we: as with fs.protected_symlinks, which is not ours to set.
+    mkdir -p mounted
+    beside_server '
+        unshare -m sh -c "mount -t tmpfs -o nosymfollow none mounted && cd mounted && ln -s ../precious it &&
+            ! cat it 2>/dev/null && rm it && echo mounted &&
+            exec \"\$@\"" - "$meddle" early it "link ../precious it" "remove it" \
+                "$client" -p $port it >moments 2>err' text
+    if ! grep -q mounted moments 2>/dev/null; then
+        skip 'links that the kernel does not follow (needs root, unshare, and mount -o nosymfollow)'
+    else
+        check 'a link that the kernel does not follow, planted at any moment' is "$(cat precious)" precious
+        check 'a link that the kernel does not follow: it was there, and it was not' is \
+            "$(cut -d ' ' -f 1 moments | sort -u | tr '\n' ' ')" '0 1 mounted '
+        check 'a link that the kernel does not follow: the message' each_line err "^client: cannot write 'it': "
+    fi
+}
+
+# Nothing is left behind, whatever becomes of the directory of the destination while the file comes in.
+traces_left() {
+    make_file random 60000
+    cat random random >expected
+    for end in arrive reset kill; do
+        moves $end 'the directory has another name' there/got 'mv trip/there trip/moved' moved/got
+        moves $end 'a link in the path leads elsewhere' link/got 'rm trip/link; ln -s other trip/link' there/got
+    done
+    moves reset 'the directory is elsewhere, and another has its name' there/got \
+        'mv trip/there trip/other; mkdir trip/there' other/there/got
+    moves arrive 'the link to it leads elsewhere' file 'rm trip/file; ln -s other/got trip/file' there/got
+    rm -rf trip
+    moves arrive 'all above it has another name' there/got 'mkdir up; mv trip up' ../up/trip/there/got
+}
+
+# The client receives into $3 in the directory trip, and while it does so, with its temporary file there, the shell
+# does $4. Then all goes well ($1 is arrive), the server breaks off (reset), or the client gets SIGTERM (kill): the file
+# is $5 there, new or as it was. $2 is the name of the tests.
+moves() {
+    rm -rf trip
+    mkdir -p trip/there trip/other
+    ln -s there trip/link
+    ln -s there/got trip/file
+    echo old >trip/there/got
+    how=$1 what="$2, $1" to=trip/$3 deed=$4 where=trip/$5
+    [ "${5#../}" = "$5" ] || where=${5#../}
+    case $how in
+        arrive) set -- fin get 30 ;;
+        reset) set -- reset ;;
+        kill) set -- sh 'kill $(cat pid)' eof ;;
+    esac
+    run "$peer" listen send random sh "$deed" send random "$@" @ \
+        sh -c 'echo $$ >pid; exec "$0" -t 5 -p "$1" "$2"' "$client" PORT "$to"
+    case $how in
+        arrive) check "$what: it arrives" arrived expected "$where" ;;
+        reset) check "$what: it is what it was" is "$c $(cat "$where")" '1 old' ;;
+        kill) check "$what: it is what it was" is "$c $(cat "$where")" '143 old' ;;
+    esac
+    check "$what: nothing is left" is "$(find "${where%%/*}" -type f ! -path "$where")" ''
+}
+
+# What a name may hold: newlines and control sequences, among them one of C1 in UTF-8, and letters that are to be
+# read. A message is one line, and nothing in it commands a terminal; but letters are letters.
+one_line() {
+    odd=$(printf 'a\nb\033[31m\r\302\233m\177\tżółć')
+    shown=$(printf 'a\\x0ab\\x1b[31m\\x0d\302\\x9bm\\x7f\\x09żółć')
+    long=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa # no name, whoever would be asked
+    mkdir -p "$odd.d/sub" && chmod 755 "$odd.d"
+    ln -s "$odd.d/sub/none" innocent
+    ln -s "$odd.d/sub" harmless
+    alone "$server" -p 0 "$odd"
+    check 'server: no such file' is "$status $(cat err)" "1 server: cannot send '$shown': No such file or directory"
+    alone "$server" -p 0 "$odd.d"
+    check 'server: a directory' is "$(cat err)" "server: cannot send '$shown.d': Is a directory"
+    for program in server client; do
+        alone "$root/$program" "-a$long$odd" text
+        check "$program -a" plain err "$shown"
+        for option in b p t; do
+            alone "$root/$program" "-$option$odd"
+            check "$program -$option" plain err "$shown"
+        done
+        alone "$root/$program" one "$odd"
+        check "$program: two operands" plain err "$shown"
+        alone "$root/$program" "-$(printf '\033')"
+        check "$program: a letter that is none" is "$(head -n 1 err)" "$program: there is no option -\\x1b"
+    done
+    alone "$client" -p 1 "$odd/there"
+    check 'client: no such directory' plain err "$shown"
+    alone "$client" -p 1 "$odd.d"
+    check 'client: a directory' plain err "$shown"
+    alone "$client" -p 1 innocent
+    check 'client: a link to nothing' plain err innocent
+    alone "$client" -p 1 harmless
+    check 'client: a link to a directory' plain err harmless
+    cp text "$odd"
+    run "$server" -v -p 0 "$odd" @ "$client" -v -p PORT "$odd.got"
+    check 'a transfer' arrived "$odd" "$odd.got"
+    for side in server client; do
+        check "a transfer: the $side" plain p/$side.out "$shown"
+        check "a transfer: the trace of the $side" plain p/$side.err "$side "
+    done
+    check 'a transfer: each line is one' is "$(cat p/server.out p/client.out | wc -l | tr -d ' ')" 23
+    run "$peer" listen put abc sh 'until grep -q Recving p/client.out; do :; done' reset @ "$client" -p PORT "$odd.got"
+    check 'a transfer that fails' is "$(cat p/client.err)" \
+        "client: the server did not finish, '$shown.got' is untouched: Connection reset by peer"
+}
+
+# The file $1 has no control byte, in ASCII or UTF-8, but at the ends of its lines, and it has the text $2.
+plain() {
+    LC_ALL=C tr -d '\n' <"$1" | LC_ALL=C sed 's/\xc2[\x80-\x9f]/\x1b/g' | LC_ALL=C tr '\000-\037\177' '\007' >bells
+    ! grep -aq "$(printf '\007')" bells && grep -aqF -e "$2" "$1"
+}
+
+# What is sent is what was there, and if it became something else meanwhile, that is said.
+sources_change() {
+    make_file random 200000
+    head -c 9000000 /dev/zero >zeros
+    # All of it is in the send buffer, and the server has said that it has sent it, when the file changes.
+    tr '\0-\377' x <random >other
+    for deed in 'dd if=/dev/null of=cut bs=190001 seek=1' 'dd if=other of=cut conv=notrunc' ': >cut'; do
+        cp random cut
+        run "$server" -b 1M -p 0 cut @ "$peer" connect PORT \
+            sh "until grep -q '^Send data done' p/server.out; do :; done; $deed 2>/dev/null" \
+            into got put "$thanks" close
+        check "changed when it was sent ($deed)" arrived random got
+        check "changed when it was sent ($deed): nothing to say" is "$(wc -l <p/server.err | tr -d ' ')" 1
+    done
+    # The peer's window is full long before the end: the server is still at it when the file changes.
+    cp zeros changes
+    for deed in 'echo new | dd of=changes conv=notrunc 2>/dev/null' 'echo new >>changes' \
+        'echo new | dd of=changes bs=9000000 seek=1 2>/dev/null'; do
+        run "$server" -p 0 changes @ "$peer" connect PORT get 1 sh "$deed" eof put "$thanks" close
+        check "written to ($deed)" both 0 0
+        check "written to ($deed): it is said, once" said server "*
+server: 'changes' was written to while it was being sent"
+        cp zeros changes
+    done
+    run "$server" -p 0 changes @ "$peer" connect PORT get 1 sh 'mv changes old; cp random changes' \
+        eof put "$thanks" close
+    check 'replaced: this is another file' is "$s $(wc -l <p/server.err | tr -d ' ')" '0 1'
+    # A file that is empty when it is opened, and grows from one of the next moments on.
+    for n in 0 1 2 3 4; do
+        : >grows
+        run "$meddle" grow grows $n "$server" -t 5 -p 0 grows @ "$client" -t 5 -p PORT got
+        [ "$s" != 77 ] || break
+        check "empty, and grows at call $n: it has an end" is "$s $c $(($(wc -c <got) < 10))" '0 0 1'
+        [ $n -gt 2 ] || check "empty, and grows at call $n: it is said" said server "*'grows' was written to*"
+    done
+    [ "$s" != 77 ] || skip 'an empty file that grows (ptrace is not to be had)'
+    if [ -r /proc/filesystems ]; then
+        beside_server '"$client" -b 0 -p $port got.one; "$client" -p $port got.two' /proc/filesystems
+        check 'a file of /proc' is "$s $(cat got.one got.two)" "0 $(cat /proc/filesystems /proc/filesystems)"
+    else
+        skip 'files of /proc'
+    fi
+    odd=$(find /sys/kernel/mm /sys/kernel/profiling /sys/kernel/uevent_helper /sys/module/tcp_cubic/parameters -type f \
+        -size 8 -perm -444 2>/dev/null | head -n 1)
+    if [ -n "$odd" ]; then
+        echo old >kept
+        run "$server" -p 0 "$odd" @ "$client" -p PORT kept
+        if [ "$s" = 0 ]; then
+            check 'a file of /sys' arrived "$odd" kept
+        else
+            check 'a file of /sys that is shorter than it claims' is "$c $(cat kept)" '1 old'
+            check 'a file of /sys: the message' said server "*'$odd' lacks * it claims to have: send it through a pipe"
+        fi
+    else
+        skip 'a file of /sys'
+    fi
+}
+
+# A transfer that brings nothing is most often a mistake somewhere before the server: over a file that was not empty,
+# the client says so.
+empty() {
+    : >nothing
+    : >also
+    echo old >full
+    echo old >target
+    ln -s target link
+    (umask 222 && : >unread)
+    beside_server 'for file in full link also new /dev/null nothing; do "$client" -p $port $file >>said; done' nothing
+    check 'nothing arrives' is "$s $c $(cat full target also new nothing)" '0 0 '
+    check 'nothing over something is said, in a line each' is "$(cat p/client.err)" \
+        "client: the server sent nothing: 'full' is now empty
+client: the server sent nothing: 'link' is now empty"
+    : >full
+    run "$server" -p 0 text @ "$client" -p PORT full
+    check 'something over nothing is not' is "$(cat p/client.err)" ''
+}
+
+# Signals that were ignored when a program started, as whoever starts it in the background may want it, stay ignored.
+stops() {
+    for ignored in INT TERM; do
+        [ $ignored = INT ] && other=TERM || other=INT
+        run sh -c 'echo $$ >pid; trap "" $0 CHLD; exec "$@"' $ignored "$server" -k -p 0 text @ \
+            sh -c 'kill -$2 $(cat pid); "$0" -t 5 -p "$1" got; s=$?; kill -$3 $(cat pid); exit $s' \
+            "$client" PORT $ignored "$other"
+        check "server -k that shall ignore SIG$ignored" both 0 0
+        check "server -k that shall ignore SIG$ignored: it counts" said server '*1 clients served, 0 failed'
+        run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ sh -c 'kill -$1 $(cat pid)' PORT $ignored
+        check "server -k that shall not" both 0 0
+    done
+    run "$peer" listen put abc sh 'for s in HUP INT QUIT TERM USR1; do kill -$s $(cat pid); done' put def fin get 30 @ \
+        sh -c 'echo $$ >pid; trap "" HUP INT QUIT TERM USR1; exec "$0" -t 5 -p "$1" got' "$client" PORT
+    check 'a client that shall ignore signals' is "$s $c $(cat got)" '0 0 abcdef'
+}

@@ -1,0 +1,256 @@
+/*
+ * wire.h - sees the TCP segments that cross the loopback interface, for packets.c and claims.c.
+ *
+ * open_wire goes into a network namespace of its own, if this process may make one (network_namespaces(7)); nobody need
+ * be root for that (user_namespaces(7)). There it opens a packet socket (packet(7)), whose kernel writes what it sees
+ * into a ring of memory, with the time. next_segment takes one segment after the other from there, whenever it likes:
+ * looking does not disturb what is looked at. IPv4 only. Include tools.h first.
+ */
+#ifndef WIRE_H
+#define WIRE_H
+
+#include <net/if.h>
+#include <netpacket/packet.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32 };   /* flags (RFC 9293, 3.1) */
+enum { SERVER, CLIENT };                                           /* the client is who sends the first SYN */
+enum { FRAMES = 16384, FRAME_SIZE = 256, BLOCK_SIZE = 65536, CONVERSATIONS = 64 };
+
+/* From linux/if_packet.h, which not every C library brings along: what a ring is asked for, the head of each frame in
+ * it, and the statistics. */
+struct ring_request { unsigned block_size, blocks, frame_size, frames; };
+struct frame {
+    volatile uint32_t status;
+    uint32_t length, kept;
+    uint16_t link, network;
+    uint32_t seconds, nanoseconds, more[2];
+};
+struct ring_statistics { unsigned packets, drops; };
+enum { RING = 5, STATISTICS = 6, VERSION = 10, VERSION_2 = 1, FOR_KERNEL = 0, FOR_USER = 1 };
+
+/* One connection, as far as it was seen. All by side: SERVER or CLIENT. */
+struct conversation {
+    in_port_t port[2];
+    uint32_t first[2];      /* the initial sequence numbers */
+    unsigned scale[2];      /* shift counts of the windows (RFC 7323, 2.2), */
+    bool scales[2];         /* which count only if both sides have sent one */
+    uint32_t segment[2];    /* the longest segment that this side wants to get, without options */
+    uint32_t fin[2];        /* the number that acknowledges the FIN of this side, relative; 0 if there was none */
+    bool heard[2];          /* that this was acknowledged */
+    bool reset;
+};
+
+/* One segment. Sequence numbers count from the SYN, which is number 0, as in most tools. */
+struct segment {
+    struct timespec time;
+    const struct conversation *of;
+    int side;               /* whose it is */
+    unsigned flags;
+    uint32_t seq, ack, length;
+    uint32_t window;        /* in bytes: what is in the segment times the scale, which a SYN does not have yet */
+    unsigned merged;        /* how many segments it is: the kernel leaves it to the device to cut them */
+};
+
+static struct {
+    int fd;
+    bool private;           /* in a namespace of its own, where all is ours */
+    unsigned char *ring;
+    unsigned next;          /* the frame to be looked at next */
+    struct conversation conversations[CONVERSATIONS];
+    unsigned begun;         /* how many there were; the latest are kept */
+} wire = { .fd = -1 };
+
+static inline bool write_to(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+    return fd >= 0 && close(fd) == 0 && written;
+}
+
+/* Moves this process into a network namespace with a loopback interface that is up. Who may not, makes a user namespace
+ * too, in which he may, and stays in it who he is. Returns false where that is not allowed either. */
+static inline bool enter_namespace(void)
+{
+    struct ifreq loopback = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+    char users[64], groups[64];
+    int any;
+    bool up;
+
+    snprintf(users, sizeof users, "%lu %lu 1", (unsigned long)geteuid(), (unsigned long)geteuid());
+    snprintf(groups, sizeof groups, "%lu %lu 1", (unsigned long)getegid(), (unsigned long)getegid());
+    if (unshare(CLONE_NEWNET) != 0 &&
+        (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 || !write_to("/proc/self/setgroups", "deny") ||
+         !write_to("/proc/self/gid_map", groups) || !write_to("/proc/self/uid_map", users)))
+        return false;
+    any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* the request needs a socket, no matter which */
+    up = any >= 0 && ioctl(any, SIOCSIFFLAGS, &loopback) == 0;
+    return any >= 0 && close(any) == 0 && up;
+}
+
+/* Begins to record what crosses the loopback interface. Returns NULL, or what was not allowed, with errno set. */
+static inline const char *open_wire(void)
+{
+    const struct ring_request room = { BLOCK_SIZE, FRAMES / (BLOCK_SIZE / FRAME_SIZE), FRAME_SIZE, FRAMES };
+    const int version = VERSION_2, all = 0x0003; /* ETH_P_ALL: another protocol than this sees no outgoing packets */
+    struct sockaddr_ll name = { .sll_family = AF_PACKET, .sll_protocol = htons(all) };
+    void *ring;
+
+    wire.private = enter_namespace();
+    name.sll_ifindex = (int)if_nametoindex("lo");
+    wire.fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* protocol 0: nothing yet */
+    if (wire.fd < 0)
+        return "packet socket";
+    if (setsockopt(wire.fd, SOL_PACKET, VERSION, &version, sizeof version) != 0 ||
+        setsockopt(wire.fd, SOL_PACKET, RING, &room, sizeof room) != 0)
+        return "ring of packets";
+    ring = mmap(NULL, (size_t)FRAMES * FRAME_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, wire.fd, 0);
+    if (ring == MAP_FAILED)
+        return "memory for packets";
+    wire.ring = ring;
+    if (bind(wire.fd, (struct sockaddr *)&name, sizeof name) != 0)
+        return "loopback interface";
+    return NULL;
+}
+
+/* Returns how many packets found no room in the ring since this was last asked. */
+static inline unsigned lost_packets(void)
+{
+    struct ring_statistics counts = { 0 };
+    socklen_t length = sizeof counts;
+
+    must(getsockopt(wire.fd, SOL_PACKET, STATISTICS, &counts, &length), "PACKET_STATISTICS");
+    return counts.drops;
+}
+
+static inline uint32_t number(const unsigned char *at, int length)
+{
+    return length == 2 ? (uint32_t)at[0] << 8 | at[1] : number(at, 2) << 16 | number(at + 2, 2);
+}
+
+/* Notes the options of a SYN (RFC 9293, 3.2; RFC 7323, 2.2), from AT to END. */
+static inline void note_options(struct conversation *of, int side, const unsigned char *at, const unsigned char *end)
+{
+    enum { END_OF_OPTIONS, NOTHING, SEGMENT_SIZE, SCALE };
+
+    of->segment[side] = 536;
+    while (at < end && *at != END_OF_OPTIONS) {
+        ptrdiff_t length = *at == NOTHING ? 1 : end - at < 2 || at[1] < 2 ? end - at : at[1];
+        if (*at == SEGMENT_SIZE && length == 4 && end - at >= 4)
+            of->segment[side] = number(at + 2, 2);
+        if (*at == SCALE && length == 3 && end - at >= 3)
+            of->scale[side] = at[2] < 14 ? at[2] : 14, of->scales[side] = true;
+        at += length;
+    }
+}
+
+/* Finds the conversation between these ports. SERVER_PORT is the first argument where SIDE is SERVER. */
+static inline struct conversation *find_conversation(in_port_t from, in_port_t to, int *side)
+{
+    for (unsigned i = wire.begun; i > 0 && i + CONVERSATIONS > wire.begun; i--) {
+        struct conversation *of = &wire.conversations[(i - 1) % CONVERSATIONS];
+        for (*side = SERVER; *side <= CLIENT; ++*side)
+            if (of->port[*side] == from && of->port[!*side] == to)
+                return of;
+    }
+    return NULL;
+}
+
+/* Takes apart the IPv4 packet at P, of which KEPT bytes are there and LENGTH were (RFC 791, 3.1; RFC 9293, 3.1).
+ * Returns false if it is not a TCP segment between 127.0.0.0/8 and itself, or belongs to a connection whose begin was
+ * not seen. */
+static inline bool look(const unsigned char *p, size_t kept, size_t length, struct segment *segment)
+{
+    size_t ip = kept >= 20 ? (size_t)(p[0] & 15) * 4 : 0, tcp;
+    const unsigned char *t = p + ip;
+    struct conversation *of;
+    int side = CLIENT;
+
+    if (ip < 20 || p[0] >> 4 != 4 || p[9] != 6 || kept < ip + 20 || p[12] != 127 || p[16] != 127)
+        return false;
+    tcp = (size_t)(t[12] >> 4) * 4;
+    if (tcp < 20 || kept < ip + tcp || length < ip + tcp)
+        return false;
+    segment->flags = t[13];
+    of = find_conversation((in_port_t)number(t, 2), (in_port_t)number(t + 2, 2), &side);
+    if ((segment->flags & (SYN | ACK)) == SYN && (of == NULL || of->first[CLIENT] != number(t + 4, 4))) {
+        of = &wire.conversations[wire.begun++ % CONVERSATIONS];
+        *of = (struct conversation){ .port = { (in_port_t)number(t + 2, 2), (in_port_t)number(t, 2) } };
+        side = CLIENT;
+    }
+    if (of == NULL)
+        return false;
+    if ((segment->flags & SYN) != 0) {
+        of->first[side] = number(t + 4, 4);
+        note_options(of, side, t + 20, t + tcp);
+    }
+    segment->of = of;
+    segment->side = side;
+    segment->seq = number(t + 4, 4) - of->first[side];
+    segment->ack = (segment->flags & ACK) != 0 ? number(t + 8, 4) - of->first[!side] : 0;
+    segment->length = (uint32_t)(length - ip - tcp);
+    segment->window = number(t + 14, 2);
+    if ((segment->flags & SYN) == 0 && of->scales[SERVER] && of->scales[CLIENT])
+        segment->window <<= of->scale[side];
+    segment->merged = 1;
+    if (segment->length > of->segment[!side])
+        segment->merged = (segment->length + of->segment[!side] - 1) / of->segment[!side];
+    if ((segment->flags & FIN) != 0)
+        of->fin[side] = segment->seq + segment->length + 1;
+    if (of->fin[!side] != 0 && segment->ack == of->fin[!side])
+        of->heard[!side] = true;
+    of->reset = of->reset || (segment->flags & RST) != 0;
+    return true;
+}
+
+/* Takes the next segment out of the ring. Returns false if none comes within so many MILLISECONDS. */
+static inline bool next_segment(struct segment *segment, int milliseconds)
+{
+    int64_t until = microseconds() + (int64_t)milliseconds * 1000, left;
+    unsigned char *const ring = wire.ring;
+    bool found = false;
+
+    if (ring == NULL)
+        return false;
+    while (!found) {
+        unsigned char *at = ring + (size_t)wire.next * FRAME_SIZE;
+        struct frame *frame = (struct frame *)(void *)at;
+        const struct sockaddr_ll *name = (struct sockaddr_ll *)(void *)(at + sizeof *frame);
+        struct pollfd wanted = { .fd = wire.fd, .events = POLLIN };
+
+        if ((frame->status & FOR_USER) == 0) {
+            left = until - microseconds();
+            if (left <= 0)
+                return false;
+            if (poll(&wanted, 1, (int)(left / 1000) + 1) < 0 && errno != EINTR)
+                die("poll");
+            continue;
+        }
+        atomic_thread_fence(memory_order_acquire); /* what the kernel wrote before the status is read after it */
+        segment->time = (struct timespec){ .tv_sec = (time_t)frame->seconds, .tv_nsec = (long)frame->nanoseconds };
+        /* Each packet is seen twice on the loopback interface, as it goes and as it comes. */
+        found = name->sll_pkttype == PACKET_OUTGOING && look(at + frame->network, frame->kept, frame->length, segment);
+        atomic_thread_fence(memory_order_release);
+        frame->status = FOR_KERNEL;
+        wire.next = (wire.next + 1) % FRAMES;
+    }
+    return true;
+}
+
+/* True if every connection that was seen has ended: both FINs are acknowledged, or it was reset. */
+static inline bool all_ended(void)
+{
+    for (unsigned i = 0; i < CONVERSATIONS && i < wire.begun; i++) {
+        const struct conversation *of = &wire.conversations[i];
+        if (!of->reset && !(of->heard[SERVER] && of->heard[CLIENT]))
+            return false;
+    }
+    return true;
+}
+
+#endif
