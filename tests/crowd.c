@@ -103,9 +103,10 @@ static void put_version(int number)
 /* Returns true if every line of the transcript is one of those that the server may print. */
 static bool is_in_lines(void)
 {
-    int status = must(system("grep -qvxE 'New client：[0-9]+ , IP 127.0.0.1 , Port [0-9]+|Send data done|Output stream close|"
-                             "Start to send data .source. to client [0-9]+|[0-9]+：I have recv the data,Thank you|"
-                             "(Send|Recv) buffer length ：[0-9]+|Buffer length (left to the kernel|both set to 1025)|"
+    int status = must(system("grep -qvxE 'New client：[0-9]+ , IP 127.0.0.1 , Port [0-9]+|Send data done|"
+                             "Start to send data .source. to client [0-9]+|Output stream close|"
+                             "[0-9]+：I have recv the data,Thank you|(Send|Recv) buffer length ：[0-9]+|"
+                             "Buffer length (left to the kernel|both set to 1025)|"
                              "Waiting for connecting|Server close' out"), "grep");
 
     return WIFEXITED(status) && WEXITSTATUS(status) == 1; /* it has looked, and found none */
