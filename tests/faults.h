@@ -322,7 +322,7 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 /* The table: what may befall the call (from its manual page, what matters for these programs), what it returns then,
  * and the call itself, which inside its own macro is the real one. */
 #define socket(...)      (fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0 ? -1 : socket(__VA_ARGS__))
-#define accept(...)      (fault("accept", "+EINTR +EAGAIN !EAGAIN-forever +ECONNABORTED EMFILE ENOMEM") != 0 ? -1 : \
+#define accept(...)      (fault("accept", "+EINTR +EAGAIN EAGAIN-forever +ECONNABORTED EMFILE ENOMEM") != 0 ? -1 : \
                           accept(__VA_ARGS__))
 #define pipe(...)        (fault("pipe", "+EMFILE +ENFILE") != 0 ? -1 : pipe(__VA_ARGS__))
 #define bind(...)        (fault("bind", "EADDRINUSE EACCES EADDRNOTAVAIL") != 0 ? -1 : bind(__VA_ARGS__))
