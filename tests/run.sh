@@ -836,7 +836,7 @@ waits() {
         "$pair" w4 "$server" -t 1 -p 0 random @ "$peer" connect PORT put "$thanks" stay &
         "$pair" w5 "$peer" listen stay @ "$client" -t 1 -p PORT w5/got &
         "$pair" w6 "$peer" listen send text stay @ "$client" -b 0 -t 1 -p PORT kept &
-        "$pair" w7 "$server" -t 1 -p 0 text @ "$peer" connect PORT eof drip 700 "$thanks" stay &
+        "$pair" w7 "$server" -t 1 -p 0 text @ "$peer" connect PORT eof drip 700 'I have' stay &
         "$pair" w8 "$peer" full w8/done @ sh -c '"$0" -t 1 -p "$1" w8/got; s=$?; echo >w8/done; exit $s' "$client" PORT &
         wait
         slowest=0
@@ -891,6 +891,8 @@ doors() {
             check "the server with $closed" arrived random
         fi
     done
+    run "$server" -p 0 random @ sh -c '"$0" -p "$1" - 2>&- >p/got' "$client" PORT
+    check 'the client with nowhere to say anything' arrived random
     for n in 4 5 6 7 8; do # with 3 not even the C library would be found; all at the same time, for some wait
         "$pair" c$n "$server" -t 1 -p 0 random @ sh -c "ulimit -n $n; exec '$client' -p \$0 c$n/got" PORT &
         "$pair" s$n sh -c "ulimit -n $n; exec '$server' -t 1 -p 0 random" @ "$client" -p PORT s$n/got &
