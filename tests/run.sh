@@ -1032,7 +1032,7 @@ if [ "${1-}" != -s ]; then
     # shellcheck disable=SC2086 # words
     [ $# -gt 0 ] || set -- $sections
     echo "SEED=$SEED repeats what is left to chance"
-    exec "$root/tests/lanes" -j "${LANES-2}" "$root/tests/run.sh" "$@"
+    exec "$root/tests/lanes" -j "${LANES-2}" -t "$([ -n "$LONG" ] && echo 0 || echo 600)" "$root/tests/run.sh" "$@"
 fi
 
 section=$2
