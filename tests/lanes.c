@@ -5,9 +5,9 @@
  *
  * runs "sh SCRIPT -s SECTION" for each SECTION, LANES (2) at a time, and ends a section that takes more than SECONDS.
  *
- * Each section runs in an empty directory and a process group of its own, both gone when it has ended; a process that it
- * leaves behind is a failure. Its last line of output says `N passed, N failed` or `N passed, N failed, N skipped`, or it is
- * taken for broken. Of the other lines those are shown that begin with "skip", all but those that begin with "ok" if it
+ * Each section runs in an empty directory and a process group of its own, both gone when it has ended; a process that
+ * it leaves behind is a failure. Its last line of output says `N passed, N failed` or `N passed, N failed, N skipped`, or
+ * it is taken for broken. Of the other lines those are shown that begin with "skip", all but those that begin with "ok" if it
  * failed. Who is still at it is told whenever there was nothing to tell for a while, with the last line that it wrote.
  *
  * SIGHUP, SIGINT (Ctrl-C) and SIGTERM end everything at once. The last line is the sum, in the same form, and the exit
@@ -108,8 +108,8 @@ static char *take_last_line(char *text)
     return newline + 1;
 }
 
-/* Tells how the section of LANE ended, which has the exit status STATUS and took PROCESSOR microseconds of processor time,
- * and whether it LEFT a process behind. */
+/* Tells how the section of LANE ended, which has the exit status STATUS and took PROCESSOR microseconds of processor
+ * time, and whether it LEFT a process behind. */
 static void tell(const struct lane *lane, int status, int64_t processor, bool left)
 {
     long good = 0, bad = 0, not_made = 0;

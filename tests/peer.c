@@ -12,6 +12,7 @@
  *     fin              shutdown(SHUT_WR)                          pad N          the same, of NUL bytes
  *     reset            closes with a reset                        close          closes
  *     wait FILE        waits until there is such a file           touch FILE     makes it
+ *     says FILE TEXT   waits until FILE holds TEXT, for a minute at most
  *     sh COMMAND       runs COMMAND                               stay           waits until the other side has closed
  *     buffers N        sizes of the socket buffers; first only                   both directions or reset them
  *     say TEXT         prints TEXT on standard error, in the form of a line of the trace (-v)
@@ -225,6 +226,18 @@ static void wait_for(char **words)
         pause_for(1000);
 }
 
+static void says(char **words)
+{
+    char text[1 << 16];
+
+    for (int64_t end = microseconds() + 60 * INT64_C(1000000);
+         get_file(words[0], text, sizeof text) < 0 || strstr(text, words[1]) == NULL; pause_for(2000)) {
+        errno = ETIMEDOUT;
+        if (microseconds() > end)
+            fail(words[1]);
+    }
+}
+
 static void touch(char **words) { put_file(words[0], "", 0); }
 
 static void shell(char **words)
@@ -244,7 +257,7 @@ static const struct action {
     { "quiet", 1, quiet },     { "put", 1, put },     { "drip", 2, drip },     { "urgent", 1, urgent },
     { "send", 1, send_file },  { "flood", 1, flood }, { "pad", 1, pad },       { "fin", 0, fin },
     { "reset", 0, reset },     { "stay", 0, stay },   { "close", 0, close_it }, { "sh", 1, shell },
-    { "wait", 1, wait_for },   { "touch", 1, touch }, { "say", 1, say },
+    { "wait", 1, wait_for },   { "touch", 1, touch }, { "says", 2, says }, { "say", 1, say },
 };
 
 /* Does the first action of WORDS, which end with a NULL. Returns the words that follow it. */

@@ -6,11 +6,11 @@
 #     sh tests/run.sh wire sources     only these
 #     SEED=7 sh tests/run.sh           with a sample of the long tests that can be had again; LONG=1 runs all of them
 #
-# A line appears as each section ends (see tests/lanes.c, which runs this file again for each), then `N passed, N failed`.
+# A line appears as each section ends (tests/lanes.c runs this file again for each), then `N passed, N failed`.
 # Ports are the kernel's choice, and every section works in a directory of its own, which is gone at the end.
 #
-# A section is a function. It starts programs with run or alone and looks at what they did with check; what they need stands
-# under "Helpers". promises.sh and shows.sh beside this file hold more sections. What a test compares must not be there
+# A section is a function. It starts programs with run or alone and looks at what they did with check; what they need
+# stands under "Helpers". promises.sh and shows.sh beside this file hold more sections. What a test compares must not be there
 # before: run removes the files got and p/got, where clients put what they receive; a
 # file that shall be there before is called kept.
 # shellcheck disable=SC2016 # what stands in single quotes is for the inner shell
@@ -56,7 +56,7 @@ skip() {
     echo "skipped: $section: $1"
 }
 
-# Runs a server and a client; see tests/pair.c. What is left of that is in the directory p. Sets s and c to their statuses.
+# Runs a server and a client; see tests/pair.c. What is left of that is in p. Sets s and c to their statuses.
 run() {
     [ ! -e got ] || rm -rf got # pair itself removes p/got
     "$pair" p "$@" || echo "FAILED: $section: the pair did not end by itself: $*"
@@ -116,8 +116,8 @@ said() {
     matches "$text" "$2"
 }
 
-# The program that ran alone ended with status $1, and its standard error matches the shell pattern $2: one line, or with
-# status 2 the synopsis too.
+# The program that ran alone ended with status $1, and its standard error matches the shell pattern $2: one line, or
+# with status 2 the synopsis too.
 fails_with() {
     slurp err
     is "$status" "$1" && matches "$text" "$2" || return
@@ -145,10 +145,6 @@ printable() {
     fi
 }
 
-# Waits until the file $1 has a line that matches $2, for half a minute at most. In the words of a shell, for peers too.
-until_says='i=0; until grep -q "$2" "$1" 2>/dev/null; do i=$((i + 1)); [ $i -lt 600 ] || exit 1; sleep 0.05; done'
-wait_for_line() { sh -c "$until_says" - "$@"; }
-
 # Makes the file $1 of $2 bytes that look random and are the same in every run, and anew every 100003 bytes.
 make_file() {
     awk -v n="$2" 'BEGIN {
@@ -158,7 +154,7 @@ make_file() {
             for (j = 0; j < 125; j++) { x = (x * 16807) % 2147483647; part = part sprintf("%08x", x) }
             block = block part
         }
-        for (block = block "xyz"; n > 0; n -= length(block)) printf "%s", n < length(block) ? substr(block, 1, n) : block
+        for (block = block "xyz"; n > 0; n -= length(block)) printf "%s", substr(block, 1, n)
     }' >"$1"
 }
 
@@ -268,7 +264,8 @@ number'
     for side in server client; do
         slurp p/$side.out
         sizes=${text%%"${newline}Buffer"*}
-        check "$side -b 0: nothing is set" matches "$text" "$sizes${newline}Buffer length left to the kernel$newline$sizes$newline*"
+        check "$side -b 0: nothing is set" matches "$text" \
+            "$sizes${newline}Buffer length left to the kernel$newline$sizes$newline*"
     done
     run "$server" -p 0 text @ "$client" -p PORT -
     check '-: the file alone on standard output' arrived text p/client.out
@@ -276,12 +273,12 @@ number'
     check '-: and all of it' is "$(wc -l <p/client.err | tr -d ' ')" 11
 
     # Every line is there as soon as what it tells of has happened, although nothing here is a terminal.
-    run "$server" -p 0 text @ "$peer" connect PORT sh "set - p/server.out '^Start to send'; $until_says" eof \
-        sh "set - p/server.out '^Output stream'; $until_says" put "$thanks" \
-        sh "set - p/server.out '^4：I have'; $until_says" close
+    run "$server" -p 0 text @ "$peer" connect PORT says p/server.out 'Start to send' eof \
+        says p/server.out 'Output stream' put "$thanks" \
+        says p/server.out '4：I have' close
     check 'the server says what happens when it happens' both 0 0
-    run "$peer" listen sh "set - p/client.out '^Recving'; $until_says" send text fin \
-        sh "set - p/client.out '^Recv done'; $until_says" get 30 @ "$client" -d 1 -p PORT p/got
+    run "$peer" listen says p/client.out 'Recving' send text fin \
+        says p/client.out 'Recv done' get 30 @ "$client" -d 1 -p PORT p/got
     check 'the client says what happens when it happens' both 0 0
 }
 
@@ -310,8 +307,8 @@ buffers() {
 # The trace (-v) tells the story in order, with the states of TCP, and few lines even for a large file.
 traces() {
     make_file random 1000000
-    run "$server" -v -p 0 random @ "$peer" connect PORT into p/got sh "set - p/server.err 'waits for'; $until_says" \
-        put "$thanks" sh "set - p/server.err 'acknowledgement received'; $until_says" close
+    run "$server" -v -p 0 random @ "$peer" connect PORT into p/got says p/server.err 'waits for' \
+        put "$thanks" says p/server.err 'acknowledgement received' close
     check 'the server with -v' arrived random
     story server <<'END'
 LISTEN listening
@@ -340,12 +337,14 @@ CLOSE_WAIT acknowledgement sent
 END
 }
 
-# The trace of $1 has the lines of the standard input, times and queues apart, and the two about a full send buffer, once.
+# The trace of $1 has the lines of the standard input, times and queues apart, and once the two of a full send buffer.
 story() {
     sed -n "s/^[0-9][0-9]:[0-9][0-9]:[0-9][0-9]\.[0-9]\{6\} $1 \([A-Z_]*[A-Z12]\|-\)  *\([^ ]\)/\1 \2/
         s/^FIN_WAIT[12] half/FIN_WAIT1 or 2 half/
-        s/  (send queue [0-9]*, receive queue [0-9]*)\$//; /listening on/d; s/ [0-9][0-9.]*/ N/g; s/FIN_WAIT1 or N/FIN_WAIT1 or 2/; p" p/"$1".err >events
-    grep -v -e '^ESTABLISHED the send buffer is full: waiting$' -e '^ESTABLISHED there is room again, after N' events >short
+        s/  (send queue [0-9]*, receive queue [0-9]*)\$//; /listening on/d; s/ [0-9][0-9.]*/ N/g
+        s/FIN_WAIT1 or N/FIN_WAIT1 or 2/; p" p/"$1".err >events
+    grep -v -e '^ESTABLISHED the send buffer is full: waiting$' -e '^ESTABLISHED there is room again, after N' \
+        events >short
     if grep -q '^ESTABLISHED' events; then
         check "the trace of the $1" diff - short
     else
@@ -357,18 +356,20 @@ story() {
     check "the $1 tells of a full send buffer once" less "$(grep -c 'the send buffer is full' events)" 2
 }
 
-# What the trace says of queues and of time: that the send buffer was full for at least the time in which nobody read, and
-# that its bytes are in the send queue, and the early reply in the receive queue.
+# What the trace says of queues and of time: that the send buffer was full for at least the time in which nobody read,
+# and that its bytes are in the send queue, and the early reply in the receive queue.
 figures() {
     make_file random 3000000
-    run "$server" -v -b 64K -p 0 random @ "$peer" connect PORT sh "set - p/server.err 'buffer is full'; $until_says" \
+    run "$server" -v -b 64K -p 0 random @ "$peer" connect PORT says p/server.err 'buffer is full' \
         sh 'sleep 1.5' into p/got put "$thanks" close
     check 'a client that pauses' arrived random
     check 'the times of two lines are as far apart as they say' awk -F '[: .]' '
         /first bytes/ { first = $3 + $4 / 1e6 }
         /total: / { apart = $3 + $4 / 1e6 - first; sub(/.* bytes in /, ""); apart -= $0 + 0 }
         END { apart += apart < -30 ? 60 : 0; print apart; exit apart < -0.4 || apart > 0.4 }' p/server.err
-    sed -n 's/^.*total: \([0-9]*\) bytes in \([0-9.]*\) s, \([0-9.]*\) MB.s; waited \([0-9]*\) times for room, \([0-9.]*\) s in all$/\1 \2 \3 \4 \5/p
+    number='\([0-9.]*\)'
+    sed -n "s/^.*total: $number bytes in $number s, $number MB.s; waited $number times for room, $number s in all\$/\
+\1 \2 \3 \4 \5/; s/^ *//; /^[0-9 .]*\$/p"'
         s/^.*there is room again, after \([0-9]*\) microseconds.*/\1/p' p/server.err >totals
     check 'bytes, seconds, rate, and how long the server was blocked' awk -v most="$milliseconds" '
         NF == 1 { blocked = $1; first = NR == 1 && $1 >= 1000 }
@@ -378,7 +379,7 @@ figures() {
     head -c 150000 random >piece
     mkfifo fifo
     run "$server" -v -b 1M -p 0 fifo @ "$peer" connect PORT buffers 1 put "$thanks" sh 'cat piece >fifo' \
-        sh "set - p/server.err 'half-close'; $until_says" into p/got close
+        says p/server.err 'half-close' into p/got close
     check 'a client that reads late' arrived piece
     if grep -q 'send queue' p/server.err; then
         check 'the queues' awk -v most=150001 '/half-close/ {
@@ -388,7 +389,7 @@ figures() {
     else
         skip 'the lengths of queues (this build cannot see them)'
     fi
-    # A wrong time of day would tell the same story: the hours and minutes are those of now, at the beginning or at the end.
+    # A wrong time of day would tell the same story: hours and minutes are those of now, at the beginning or the end.
     began=$(date +%H:%M)
     run "$server" -p 0 text @ "$client" -v -p PORT p/got
     slurp p/client.err
@@ -398,16 +399,15 @@ figures() {
     esac
 }
 
-# A transfer of more than half a second shows on a terminal how far it is, and wipes that away before it says anything else.
+# A transfer of more than half a second shows on a terminal how far it is, and wipes that away before it says more.
 progress() {
     make_file random 4000000
-    on_terminal='"$0" terminal "$@" 2>&1 >said | tee shown >&2' # pair waits for whole lines, and there are none in between
-    until_shown="set - shown 'MB/s'; $until_says"
-    half="connect PORT get 2000000 sh" # the peer reads half of it and waits
+    on_terminal='"$0" terminal "$@" 2>&1 >said | tee shown >&2' # pair waits for whole lines, and there are none yet
+    half="connect PORT get 2000000" # the peer reads half of it and waits
 
     rm -f shown
     # shellcheck disable=SC2086 # words
-    run sh -c "$on_terminal" "$peer" "$server" -p 0 random @ "$peer" $half "$until_shown" into rest put "$thanks" close
+    run sh -c "$on_terminal" "$peer" "$server" -p 0 random @ "$peer" $half says shown MB/s into rest put "$thanks" close
     check 'the server on a terminal' is "$c, $(tail -n 1 said)" '0, Server close'
     tr '\r' '\n' <shown >lines
     check 'the server: how much, how fast, how much of it, how long still' awk '
@@ -415,30 +415,31 @@ progress() {
             lines++
             megabytes = $2; rate = $4; percent = $6; left = $8
             if (megabytes < 2 || megabytes > 3.9 || (percent - megabytes * 25) ^ 2 > 4) wrong = 1
-            if ((4.05 - megabytes) < (left - 0.5) * (rate - 0.05) || (3.95 - megabytes) > (left + 0.5) * (rate + 0.05)) wrong = 1
+            if ((4.05 - megabytes) < (left - 0.5) * (rate - 0.05)) wrong = 1
+            if ((3.95 - megabytes) > (left + 0.5) * (rate + 0.05)) wrong = 1
         }
         END { exit wrong || !lines }' lines
     check 'the server: the total stays' grep -q '^server: 4.0 MB in [0-9.]* s, [0-9.]* MB/s$' lines
 
     rm -f shown
     # shellcheck disable=SC2086 # words
-    run sh -c "$on_terminal" "$peer" "$server" -p 0 random @ "$peer" $half "$until_shown" reset
+    run sh -c "$on_terminal" "$peer" "$server" -p 0 random @ "$peer" $half says shown MB/s reset
     tr '\r' '\n' <shown >lines
     check 'a message: the line is wiped first' grep -q '^server: client 4 did not take all' lines
     # What ends before half a second is over shows nothing. If the machine is too slow for that, once more.
     for _ in 1 2 3 4 5; do
         # shellcheck disable=SC2086 # words
-        run "$peer" terminal "$server" -p 0 random @ "$peer" $half 'sleep 0.2' eof put "$thanks" close
+        run "$peer" terminal "$server" -p 0 random @ "$peer" $half sh 'sleep 0.2' eof put "$thanks" close
         [ "$milliseconds" -ge 500 ] || break
     done
     check 'nothing in the first half second' is "$s, $(grep -c MB p/server.err)" '0, 0'
     rm -f shown
     # shellcheck disable=SC2086 # words
-    run "$peer" terminal sh -c 'echo $$ >pid; exec "$0" -k -p 0 random' "$server" @ "$peer" $half 'sleep 0.8' eof \
-        put "$thanks" close sh "set - p/server.out '^5：I\|^4：I'; $until_says" sh 'kill $(cat pid)'
+    run "$peer" terminal sh -c 'echo $$ >pid; exec "$0" -k -p 0 random' "$server" @ "$peer" $half sh 'sleep 0.8' eof \
+        put "$thanks" close says p/server.out '：I have' sh 'kill $(cat pid)'
     check 'nothing with -k' is "$s, $c, $(grep -c MB p/server.err)" '0, 0, 0'
 
-    run "$peer" listen send random sh "set - p/client.err 'MB/s'; $until_says" send random fin get 30 @ \
+    run "$peer" listen send random says p/client.err 'MB/s' send random fin get 30 @ \
         "$peer" terminal "$client" -p PORT p/got
     check 'the client on a terminal' both 0 0
     tr '\r' '\n' <p/client.err >lines
@@ -492,7 +493,8 @@ options() {
     check '-d: for so long' at_least "$milliseconds" 1000
     run "$server" -p 0 -t 2147483 text @ "$client" -t 2147483 -b 2097151K -p PORT p/got
     check 'the largest numbers' arrived text
-    check 'the largest numbers: more than the machine will give' grep -q '^Buffer length both set to 2147482624$' p/client.out
+    check 'the largest numbers: more than the machine will give' \
+        grep -q '^Buffer length both set to 2147482624$' p/client.out
     alone "$peer" hold "$client" -p PORT -b 2047M
     check '2047M' grep -q '^Buffer length both set to 2146435072$' out
     alone "$peer" hold "$client" -p PORT -b 3K
@@ -524,15 +526,18 @@ bad_input() {
     "$peer" socket socket
     alone "$server" -p 0 socket
     check 'a socket to send' fails_with 1 "server: cannot send 'socket': No such device or address"
-    run "$server" -p 0 text @ sh -c '"$0" -p "$2" text; echo $? >second; exec "$1" -p "$2" p/got' "$server" "$client" PORT
+    run "$server" -p 0 text @ sh -c '"$0" -p "$2" text; echo $? >second; exec "$1" -p "$2" p/got' \
+        "$server" "$client" PORT
     check 'a port that is taken: the first goes on' arrived text
     check 'a port that is taken' said client \
         'server: cannot listen on 127.0.0.1 port [0-9]*: Address already in use (-p chooses another port)'
     check 'a port that is taken: status' is "$(cat second)" 1
     alone "$server" -a 192.0.2.1 -p 0 text
-    check 'an address that is not ours' fails_with 1 'server: cannot listen on 192.0.2.1 port 0: Cannot assign requested address'
+    check 'an address that is not ours' \
+        fails_with 1 'server: cannot listen on 192.0.2.1 port 0: Cannot assign requested address'
     alone "$peer" hold "$client" -p PORT
-    check 'no server' fails_with 1 'client: cannot connect to 127.0.0.1 port [0-9]*: Connection refused (start ./server first)'
+    check 'no server' \
+        fails_with 1 'client: cannot connect to 127.0.0.1 port [0-9]*: Connection refused (start ./server first)'
     # A label of 64 characters is no name: this is refused without a question to anyone.
     long=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
     alone "$client" -a $long -p 1
@@ -553,22 +558,24 @@ bad_input() {
     alone "$client" $long$long$long$long
     check 'a name that is too long' fails_with 1 "client: cannot write '$long*': File name too long"
     if [ "$(id -u)" != 0 ] || as_nobody "$server" -h >/dev/null 2>&1; then
-        mkdir -p closed && echo secret >secret && chmod 0 secret && echo kept >kept && chmod 444 kept && chmod 555 closed
+        mkdir closed && echo secret >secret && chmod 0 secret && echo kept >kept && chmod 444 kept && chmod 555 closed
         alone as_nobody "$server" -p 0 secret
         check 'a file that may not be read' fails_with 1 "server: cannot send 'secret': Permission denied"
         alone as_nobody "$client" closed/file
-        check 'a directory that may not be written' fails_with 1 "client: cannot write 'closed/file': *Permission denied"
+        check 'a directory that may not be written' \
+            fails_with 1 "client: cannot write 'closed/file': *Permission denied"
         alone as_nobody "$client" kept
         check 'a file that may not be written' fails_with 1 "client: cannot write 'kept': Permission denied"
         chmod 755 closed
     else
         skip 'what is not permitted (root may do everything, and nobody cannot run our programs)'
     fi
-    for wrong in '-p 65536' '-p 8o8o' '-p -1' '-p +1' '-p 0x50' '-b -1' '-b 3G' '-b K' '-b 1KK' '-b 2048M' '-b 2097152K' \
-        '-b 2147483648' '-b 99999999999999999999' '-t 1.5' '-t 2147484' '-t 1K' '-p ' '-b ' '-t ' '-p  1'; do
+    for wrong in '-p 65536' '-p 8o8o' '-p -1' '-p +1' '-p 0x50' '-b -1' '-b 3G' '-b K' '-b 1KK' '-b 2048M' \
+        '-b 2097152K' '-b 2147483648' '-b 99999999999999999999' '-t 1.5' '-t 2147484' '-t 1K' '-p ' '-b ' '-t ' '-p  1'; do
         for program in server client; do
             alone "$root/$program" "${wrong%% *}" "${wrong#* }"
-            check "$program $wrong" fails_with 2 "$program: ${wrong%% *}: '${wrong#* }' is not a number from 0 to *usage: $program *"
+            check "$program $wrong" \
+                fails_with 2 "$program: ${wrong%% *}: '${wrong#* }' is not a number from 0 to *usage: $program *"
         done
     done
     for program in server client; do
@@ -579,7 +586,8 @@ bad_input() {
         alone "$root/$program" one two
         check "$program with two files" fails_with 2 "$program: one FILE at most, not also 'two'*usage: $program *"
         alone "$root/$program" one -p 0
-        check "$program with an option after the file" fails_with 2 "$program: one FILE at most, not also '-p'*usage: $program *"
+        check "$program with an option after the file" \
+            fails_with 2 "$program: one FILE at most, not also '-p'*usage: $program *"
         alone "$root/$program" -x
         check "$program -x" fails_with 2 "$program: there is no option -x*usage: $program *"
     done
@@ -612,7 +620,7 @@ sources() {
     check 'a FIFO' arrived random
     run "$server" -p 0 fifo @ "$client" -p PORT p/got &
     launched=$!
-    wait_for_line p/server.out '^Start to send'
+    until grep -q '^Start to send' p/server.out || ! kill -0 $launched; do sleep 0.05; done
     cat random >fifo
     wait $launched
     look p
@@ -732,13 +740,13 @@ wire() {
     run "$server" -p 0 random @ "$peer" connect PORT into p/got drip 0 "$thanks" close
     check 'a reply in 30 pieces' arrived random
     # The reply is all here, the client listens on: the server does not wait for anything more before it says so.
-    run "$server" -t 0 -p 0 text @ "$peer" connect PORT eof put "$thanks" sh "set - p/server.out '^4：I have'; $until_says" close
+    run "$server" -t 0 -p 0 text @ "$peer" connect PORT eof put "$thanks" says p/server.out '4：I have' close
     check 'the acknowledgement is told when the last of its bytes is there' both 0 0
     run sh -c '"$0" -t 0 -p 0 text; status=$?; echo >gone; exit $status' "$server" @ \
         "$peer" connect PORT eof put "$thanks" wait gone close
     check 'after the acknowledgement, a client that never closes is not waited for' both 0 0
     check 'not for long' less "$milliseconds" 12000
-    # All is in the server's buffer, and it has ended, before the client reads: the connection must not end with a reset.
+    # All is in the server's buffer, and it has ended, before the client reads: it must not end with a reset.
     rm -f gone
     run sh -c '"$0" -b 4M -p 0 random; status=$?; echo >gone; exit $status' "$server" @ \
         "$peer" connect PORT buffers 1 put "$thanks" fin wait gone into p/got
@@ -801,14 +809,16 @@ hostile() {
     run "$server" -p 0 small @ "$peer" connect PORT eof \
         put '\x1b[2J\x1b]0;title\x07 \x00\x00\x01\x7f\x80\xff\x9b31m \\ and more than thirty bytes' close
     check 'control sequences, NUL, bytes over 127' is "$s" 1
-    check 'they are shown escaped' said server '*it said '\''\\x1b\[2J\\x1b\]0;title\\x07 \\x00\\x00\\x01\\x7f\\x80\\xff\\x9b31m \\x5c*'
+    check 'they are shown escaped' \
+        said server '*it said '\''\\x1b\[2J\\x1b\]0;title\\x07 \\x00\\x00\\x01\\x7f\\x80\\xff\\x9b31m \\x5c*'
     check 'nothing of it reaches the terminal' printable p/server.err
     check 'nor in the transcript' printable p/server.out
 
     for b in 1025 0; do
         echo old >kept
         run "$peer" listen send random reset @ "$client" -b $b -p PORT kept
-        check "-b $b: a server that resets" kept 'client: the server did not finish, '\''kept'\'' is untouched: Connection reset*'
+        check "-b $b: a server that resets" \
+            kept 'client: the server did not finish, '\''kept'\'' is untouched: Connection reset*'
     done
     run "$peer" listen reset @ "$client" -p PORT kept
     check 'a server that resets at once' kept 'client: *: Connection reset by peer'
@@ -817,7 +827,8 @@ hostile() {
     check 'the empty file is there' same /dev/null kept
     run "$peer" listen send small fin wait p/got reset @ "$client" -d 2 -p PORT p/got
     check 'a server that is gone before the acknowledgement' both 0 0
-    check 'a server that is gone: the client says so' said client "client: 'p/got' is complete, but the server could not be told: *"
+    check 'a server that is gone: the client says so' \
+        said client "client: 'p/got' is complete, but the server could not be told: *"
     check 'a server that is gone: the file is there' same small p/got
 }
 
@@ -829,8 +840,8 @@ gave_up() {
     check "$3: it says for how long" said "$2" "$3* timed out (-t 1)"
 }
 
-# The one clock: not before -t is over, and not long after. What nobody reads, says or sends for so long is given up, each
-# piece of a reply is not a new beginning. All wait at the same time; if the machine was too slow, once more.
+# The one clock: not before -t is over, and not long after. What nobody reads, says or sends for so long is given up,
+# each piece of a reply is not a new beginning. All wait at the same time; if the machine was too slow, once more.
 waits() {
     make_file random 9000000
     echo old >kept
@@ -842,7 +853,8 @@ waits() {
         "$pair" w5 "$peer" listen stay @ "$client" -t 1 -p PORT w5/got &
         "$pair" w6 "$peer" listen send text stay @ "$client" -b 0 -t 1 -p PORT kept &
         "$pair" w7 "$server" -t 1 -p 0 text @ "$peer" connect PORT eof drip 700 'I have' stay &
-        "$pair" w8 "$peer" full w8/done @ sh -c '"$0" -t 1 -p "$1" w8/got; s=$?; echo >w8/done; exit $s' "$client" PORT &
+        "$pair" w8 "$peer" full w8/done @ \
+            sh -c '"$0" -t 1 -p "$1" w8/got; s=$?; echo >w8/done; exit $s' "$client" PORT &
         wait
         slowest=0
         for w in 1 2 3 4 5 6 7 8; do
@@ -874,16 +886,19 @@ doors() {
     if [ -c /dev/full ]; then
         run "$server" -p 0 random @ "$client" -p PORT /dev/full
         check 'a device that is full' both 1 1
-        check 'a device that is full: the message' said client "client: cannot write '/dev/full': No space left on device"
+        check 'a device that is full: the message' \
+            said client "client: cannot write '/dev/full': No space left on device"
         run "$server" -p 0 random @ sh -c 'exec "$0" -p "$1" - >/dev/full' "$client" PORT
         check '- into what is full' both 1 1
-        run sh -c 'exec "$0" -p 0 random >/dev/full' "$server" @ sh -c 'exec "$0" -p "$1" p/got >/dev/full' "$client" PORT
+        run sh -c 'exec "$0" -p 0 random >/dev/full' "$server" @ \
+            sh -c 'exec "$0" -p "$1" p/got >/dev/full' "$client" PORT
         check 'no space for the transcripts' arrived random
         for side in server client; do
             check "no space for the transcripts: the $side says so once" is \
                 "$(grep -c 'cannot write the transcript, going on without: No space left' p/$side.err)" 1
             alone sh -c '"$0" -h >/dev/full' "$root/$side"
-            check "no space for the help of the $side" fails_with 1 "$side: cannot write to standard output: No space left*"
+            check "no space for the help of the $side" \
+                fails_with 1 "$side: cannot write to standard output: No space left*"
         done
     else
         skip '/dev/full (not on this system)'
@@ -919,32 +934,33 @@ doors() {
 
 # ---- What cannot be seen from outside -----------------------------------------------------------------------------
 
-# The calls of the programs in their order, as tests/faults.h notes them; and what becomes of a failure in the steps that
-# make a file safe, whatever make torture's sample takes today.
+# The calls of the programs in their order, as tests/faults.h notes them; and what becomes of a failure in the steps
+# that make a file safe, whatever make torture's sample takes today.
 order() {
     make_hole large 65
     FAULT_BOOK=$work/book
     export FAULT_BOOK
     run "$server" -b 0 -p 0 large @ "$client_faults" -b 64K -p PORT p/got
     check 'client' arrived large
-    # Signals are held back and caught before there is a temporary file, the sizes set before connect, the file flushed on
-    # the way, at the end, before it gets its name, and the directory after that.
+    # Signals are held back and caught before there is a temporary file, the sizes set before connect, the file flushed
+    # on the way, at the end, before it gets its name, and the directory after that.
     calls='sigprocmask sigaction open sigprocmask setsockopt connect fsync close-file rename write-socket'
-    check 'client: in this order' is "$(sequence "$calls")" \
-        'sigaction open sigprocmask sigaction open sigprocmask setsockopt*3 connect fsync*2 close-file rename fsync setsockopt write-socket'
+    check 'client: in this order' is "$(sequence "$calls")" "sigaction open sigprocmask sigaction open sigprocmask$(:
+        ) setsockopt*3 connect fsync*2 close-file rename fsync setsockopt write-socket"
     rm book
     run "$server_faults" -p 0 text @ "$client" -p PORT p/got
     check 'server' arrived text
     check 'server: in this order' is "$(sequence 'setsockopt bind listen write-file shutdown')" \
-        'setsockopt write-file*2 setsockopt*2 write-file*3 setsockopt bind listen write-file setsockopt write-file*3 shutdown '\
-'write-file*2 setsockopt write-file'
+        "setsockopt write-file*2 setsockopt*2 write-file*3 setsockopt bind listen write-file setsockopt write-file*3$(:
+        ) shutdown write-file*2 setsockopt write-file"
     for fault in 'fsync 1 EIO' 'fsync 2 EIO' 'close-file 1 EIO' 'rename 1 EIO'; do
         echo old >kept
         run "$server" -p 0 text @ env FAULT="$fault" "$client_faults" -p PORT kept
         check "$fault: not acknowledged" is "$s" 1
         if [ "$fault" = 'fsync 2 EIO' ]; then
             check "$fault: the file is there" same text kept
-            check "$fault: the client warns" said client "client: 'kept' is complete but not safely on disk, *: Input/output error"
+            check "$fault: the client warns" \
+                said client "client: 'kept' is complete but not safely on disk, *: Input/output error"
         else
             check "$fault: nothing has happened" kept "client: cannot *'kept'*: Input/output error"
             check "$fault: nothing else was said" is "$(grep -c 'Recv done' p/client.out)" 0
@@ -976,7 +992,8 @@ memory() {
     check_memory 'the trace, by name, to standard output' 0 0 "$server" -v -a localhost -p 0 random @ \
         "$client" -v -a localhost -p PORT -
     [ -n "$LONG" ] || return 0
-    check_memory 'a client that says something else' 1 0 "$server" -p 0 text @ "$peer" connect PORT eof put nonsense close
+    check_memory 'a client that says something else' \
+        1 0 "$server" -p 0 text @ "$peer" connect PORT eof put nonsense close
     check_memory 'a server that breaks off' 0 1 "$peer" listen send text reset @ "$client" -p PORT got
     check_memory 'a transfer' 0 0 "$server" -p 0 text @ "$client" -p PORT p/got
     check_memory 'large buffers' 0 0 "$server" -b 0 -p 0 random @ "$client" -b 0 -p PORT p/got
@@ -1003,7 +1020,8 @@ check_memory() {
     run "$@"
     # shellcheck disable=SC2086 # two words
     check "$name" both $statuses
-    check "$name: valgrind looked at each, and found nothing" is "$(cat valgrind.* | grep -c 'ERROR SUMMARY: 0 errors')" $ours
+    check "$name: valgrind looked at each, and found nothing" is \
+        "$(cat valgrind.* | grep -c 'ERROR SUMMARY: 0 errors')" $ours
 }
 
 # ---- Programs of their own, which see for themselves what is right -------------------------------------------------

@@ -134,9 +134,7 @@ show_packets() {
 shows() {
     packets=$root/tests/packets whole=$(wc -c <"$root/client.c" | tr -d ' ') half=$(($(wc -c <"$root/client.c") / 2))
     make_file random 100000
-    limit=5
-    # Each program of a build with the address sanitizer, which needs more memory than this, takes its time to end.
-    sh -c 'ulimit -v 20000; exec "$0" -h' "$server" >/dev/null 2>&1 || limit=30
+    limit=60
 
     # tests/packets by itself.
     alone "$packets" wire sh -c 'exit 7'
