@@ -143,15 +143,15 @@ static ssize_t copy_block(int from)
     return count;
 }
 
-#if LINUX
-/* The same for the connection, but what has arrived goes into a pipe, and from there into the output, and all that the
- * pipe ever holds are references to pages of the kernel (splice(2)). Only bytes that are there are moved like that: what
- * an end-of-file is, only read says. What splice refuses, at either end, is left to read and write. */
+/* Moves what has arrived into the output, and returns as copy_block does. On Linux splice moves it into a pipe, and from
+ * there into the output, and all that the pipe ever holds are references to pages of the kernel (splice(2)). But only bytes
+ * that are there go this way: what an end-of-file is, only read says. What splice refuses, at either end, is copied. */
 static ssize_t receive_block(void)
 {
+#if LINUX
     static int ends[2];
     static bool refused;
-    ssize_t count, moved;
+    ssize_t count = 0, moved;
 
     if (!refused && ends[1] == 0) {
         refused = pipe(ends) != 0;
@@ -160,27 +160,23 @@ static ssize_t receive_block(void)
     }
     if (!refused && receive_queue(connection) == 0)
         (void)wait_for_peer(connection, POLLIN); /* if that fails, so does the wait for read */
-    if (refused || receive_queue(connection) <= 0)
-        return copy_block(connection);
-
-    count = splice(connection, NULL, ends[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
-    if (count < 0 && (errno == ECONNRESET || errno == ETIMEDOUT || errno == EPIPE))
-        return -1; /* the connection's own errors; they are told once, and read would now say end-of-file */
-    refused = count <= 0;
+    if (!refused && receive_queue(connection) > 0) {
+        count = splice(connection, NULL, ends[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
+        if (count < 0 && (errno == ECONNRESET || errno == ETIMEDOUT || errno == EPIPE))
+            return -1; /* the connection's own errors: they are told once, and read would now say end-of-file */
+        refused = count <= 0;
+    }
     for (ssize_t left = count; left > 0; left -= moved) {
         moved = refused ? -1 : splice(ends[0], NULL, output, NULL, (size_t)left, 0);
         refused = moved <= 0;
-        if (refused && (moved = copy_block(ends[0])) < 0) /* what is in the pipe by now has to be written all the same */
+        if (refused && (moved = copy_block(ends[0])) < 0) /* what is in the pipe has to be written all the same */
             die(errno, "cannot write '%s'", path);
     }
-    return count > 0 ? count : copy_block(connection);
-}
-#else
-static ssize_t receive_block(void)
-{
+    if (count > 0)
+        return count;
+#endif
     return copy_block(connection);
 }
-#endif
 
 /* Flushes FD to disk. What has no disk behind it, a pipe say, is fine as it is (fsync(2), EINVAL). */
 static bool flush_to_disk(int fd)
@@ -200,7 +196,7 @@ static void receive_file(void)
     intmax_t flushed = 0;
     ssize_t count;
 
-    begin_transfer(-1);
+    transfer.began = microseconds();
     while ((count = receive_block()) > 0) {
         note_progress(connection, count);
         /* Not all of it at the end: that could take a slow disk longer than the server has patience. */
@@ -301,10 +297,9 @@ static void catch_signals(void)
         case SIGIO: case SIGINFO:
 #endif
             break; /* these do not end a program */
-        default: /* EINVAL: SIGKILL, SIGSTOP, and what the C library keeps for itself */
-            if ((sigaction(number, NULL, &before) != 0 ||
-                 (before.sa_handler == SIG_DFL && sigaction(number, &action, NULL) != 0)) && errno != EINVAL)
-                die(errno, "cannot catch signal %d", number);
+        default: /* which fails only for SIGKILL, SIGSTOP, and what the C library keeps for itself */
+            if (sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+                (void)sigaction(number, &action, NULL);
         }
 }
 
@@ -333,56 +328,53 @@ static void create_temporary(mode_t mode)
         die(errno, "cannot let signals in again");
 }
 
-/* The access control list of the file to replace (acl(5)). It is an extended attribute (xattr(7)). */
-static struct {
+/* Gives the temporary file the access control list of OLD (acl(5); it is an extended attribute, xattr(7)), if ALLOWED, or
+ * none if that has none, whatever the directory wants new files to have. Returns 1 if there is a list, 0 if there is none,
+ * or -1 if there may be one that the temporary file does not have. */
+static int copy_acl(int old, bool allowed)
+{
+#ifdef __linux__
+    static const char list[] = "system.posix_acl_access";
     char data[ACL_MAX];
-    ssize_t length;         /* in bytes; 0 if there is no list, -1 if it cannot be read */
-} acl;
+    ssize_t length = fgetxattr(old, list, data, sizeof data);
 
-/* Reads the list of FILE. */
-static void read_acl(int file)
-{
-#ifdef __linux__
-    acl.length = fgetxattr(file, "system.posix_acl_access", acl.data, sizeof acl.data);
-    if (acl.length < 0 && (errno == ENODATA || errno == ENOTSUP))
-        acl.length = 0;
+    if (length >= 0)
+        return allowed && fsetxattr(output, list, data, (size_t)length, 0) == 0 ? 1 : -1;
+    if ((errno != ENODATA && errno != ENOTSUP) ||
+        (fremovexattr(output, list) != 0 && errno != ENODATA && errno != ENOTSUP))
+        return -1;
 #else
-    (void)file;
+    (void)old;
+    (void)allowed;
 #endif
+    return 0;
 }
 
-/* Gives the temporary file this list, or none, whatever the directory wants new files to have, if there is none. */
-static bool write_acl(void)
+/* Gives the temporary file, which is open to nobody else yet, owner, group and permissions of the file OLD that it will
+ * replace, whose status was BEFORE, as far as the system lets us, and never more than these: where the group or the access
+ * control list cannot be kept, group permissions go, and those of others as far as that would let in somebody whom the old
+ * ones kept out. (The group permissions of a file with such a list are the list's mask.) */
+static void keep_permissions(int old, const struct stat *before)
 {
-#ifdef __linux__
-    if (acl.length > 0)
-        return fsetxattr(output, "system.posix_acl_access", acl.data, (size_t)acl.length, 0) == 0;
-    if (fremovexattr(output, "system.posix_acl_access") != 0 && errno != ENODATA && errno != ENOTSUP)
-        return false;
-#endif
-    return acl.length == 0;
-}
-
-/* Gives the temporary file, which is open to nobody else yet, owner, group and permissions of the OLD file it will
- * replace, as far as the system lets us, and never more than these: where the group or the access control list cannot be
- * kept, group permissions go, and those of others as far as that would let in somebody whom the old ones kept out. (The
- * group permissions of a file with such a list are the list's mask.) */
-static void keep_permissions(const struct stat *old)
-{
-    mode_t mode = old->st_mode & 0777, others = acl.length == 0 ? mode & mode >> 3 & 07 : 0;
-
     /* Only root can give a file away; its owner can give it to a group of his. */
-    if ((fchown(output, old->st_uid, old->st_gid) != 0 && fchown(output, (uid_t)-1, old->st_gid) != 0) || !write_acl())
-        mode = (mode & 0700) | others;
+    bool kept = fchown(output, before->st_uid, before->st_gid) == 0 || fchown(output, (uid_t)-1, before->st_gid) == 0;
+    int list = copy_acl(old, kept);
+    struct stat after;
+    mode_t mode;
+
+    if (fstat(old, &after) != 0)
+        die(errno, "cannot read the permissions of '%s'", path);
+    mode = before->st_mode & after.st_mode & 0777; /* somebody may have changed them just now, and the list */
+    if (!kept || list < 0)
+        mode &= 0700 | (list == 0 ? mode >> 3 & 07 : 0);
     if (fchmod(output, mode) != 0)
         die(errno, "cannot set the permissions of '%s'", path);
 }
 
-/* True if ONE and OTHER are of the same file, with the same permissions. */
+/* True if ONE and OTHER are of the same file. */
 static bool same_file(const struct stat *one, const struct stat *other)
 {
-    return one->st_dev == other->st_dev && one->st_ino == other->st_ino && one->st_mode == other->st_mode &&
-           one->st_gid == other->st_gid;
+    return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
 }
 
 /* Opens the directory that FILE is in, and notes its name there. Returns true and its status in THERE if it exists; a
@@ -407,69 +399,60 @@ static bool look_into_directory(const char *file, struct stat *there)
     return found;
 }
 
-/* Opens what path leads to, which it is the kernel's right to decide: it may refuse to follow a link that somebody has
- * planted (proc_sys_fs(5), protected_symlinks). Returns true, or false if somebody is changing it just now. */
-static bool try_to_open_destination(void)
+/* Finds the directory of what path leads to, the file whose status is OLD, or a new one if that is NULL. Returns false if
+ * somebody is changing it just now. */
+static bool find_directory(const struct stat *old)
 {
     static struct stat link;
-    struct stat old, there;
+    struct stat there;
     char target[PATH_MAX];
-    int file;
-    bool exists, found;
+    bool found = look_into_directory(path, &there);
 
-    while ((file = open(path, O_WRONLY)) < 0 && errno == EINTR)
-        ;
-    if (file < 0 && errno == ETXTBSY) /* a program that is running may not be written to, but replaced */
-        file = open(path, O_RDONLY);
-    exists = file >= 0;
-    if (exists ? fstat(file, &old) != 0 : errno != ENOENT)
-        die(errno, "cannot write '%s'", path);
-
-    /* What is not a file to replace is written to: a device, a pipe, or a FIFO, which open makes wait for its reader. */
-    if (exists && !S_ISREG(old.st_mode)) {
-        output = file;
-        return true;
-    }
-    if (exists) {
-        read_acl(file);
-        close(file);
-    }
-
-    /* In which directory is it, and under which name? If path is a link, realpath says where it leads, but that counts only
-     * if it is what the kernel has opened. */
-    found = look_into_directory(path, &there);
     if (found && S_ISLNK(there.st_mode)) {
-        if (!exists && same_file(&there, &link)) /* it was there before we tried, and is still there */
+        if (old == NULL && same_file(&there, &link)) /* it was there before open tried, and it still is */
             die(0, "cannot write '%s': it is a symbolic link to nothing", path);
         link = there;
         if (realpath(path, target) == NULL || !look_into_directory(target, &there))
             return false;
     }
-    if (found != exists || (found && !same_file(&old, &there)))
-        return false;
-    create_temporary(found ? 0600 : 0666);
-    if (found)
-        keep_permissions(&there);
-    old_size = found ? there.st_size : 0;
-    return true;
+    return old == NULL ? !found : found && same_file(old, &there);
 }
 
-/* Opens what is to be written to, before the server is bothered. */
+/* Opens what is to be written to, before the server is bothered. What path leads to it is the kernel's right to decide: it
+ * may refuse to follow a link that somebody has planted (proc_sys_fs(5), protected_symlinks). */
 static void open_destination(void)
 {
-    struct stat status, standard;
+    struct stat old, standard;
+    int file;
 
     /* Standard output, also by one of its other names. With a device, as when both are /dev/null, no harm is done. */
-    if (strcmp(path, "-") == 0 || (stat(path, &status) == 0 && !S_ISCHR(status.st_mode) &&
-                                   fstat(STDOUT_FILENO, &standard) == 0 && same_file(&status, &standard))) {
+    if (strcmp(path, "-") == 0 || (stat(path, &old) == 0 && !S_ISCHR(old.st_mode) &&
+                                   fstat(STDOUT_FILENO, &standard) == 0 && same_file(&old, &standard))) {
         if (output_was_closed)
             die(EBADF, "cannot write '%s'", path);
         output = STDOUT_FILENO;
         transcript = STDERR_FILENO;
-        return;
     }
-    for (int i = 0; i < TRIES; i++)
-        if (try_to_open_destination())
-            return;
-    die(0, "cannot write '%s': it changes all the time", path);
+    for (int i = 0; output < 0; i++) {
+        if (i == TRIES)
+            die(0, "cannot write '%s': it changes all the time", path);
+        while ((file = open(path, O_WRONLY)) < 0 && errno == EINTR)
+            ;
+        if (file < 0 && errno == ETXTBSY) /* a program that is running may not be written to, but replaced */
+            file = open(path, O_RDONLY);
+        if (file < 0 ? errno != ENOENT : fstat(file, &old) != 0)
+            die(errno, "cannot write '%s'", path);
+
+        if (file >= 0 && !S_ISREG(old.st_mode)) /* a device, a pipe, or a FIFO, for which open has waited for a reader */
+            output = file;
+        else if (find_directory(file >= 0 ? &old : NULL)) {
+            create_temporary(file >= 0 ? 0600 : 0666);
+            if (file >= 0) {
+                keep_permissions(file, &old);
+                old_size = old.st_size;
+            }
+        }
+        if (file >= 0 && output != file)
+            close(file);
+    }
 }

@@ -274,39 +274,34 @@ static inline int receive_queue(int fd)
     return failed != 0 ? -1 : bytes;
 }
 
-/* Returns the state of the TCP connection of socket FD, "-" if that is not known (RFC 9293, 3.3.2; tcp(7), TCP_INFO). */
-static inline const char *tcp_state(int fd)
-{
-#if LINUX
-    static const char *const names[] = { "-", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
-        "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING" };
-    struct tcp_info info;
-    socklen_t length = sizeof info;
-
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state < sizeof names / sizeof names[0])
-        return names[info.tcpi_state];
-#else
-    (void)fd;
-#endif
-    return "-";
-}
-
-/* Returns the start of a line of trace: time of day, program, state. */
+/* Returns the start of a line of trace: time of day, program, and the state of the TCP connection of socket FD, "-" if
+ * that is not known (RFC 9293, 3.3.2; tcp(7), TCP_INFO). */
 static inline const char *trace_start(int fd)
 {
     static char start[64];
+    const char *state = "-";
     struct timespec now = { 0 };
     struct tm parts = { 0 };
     char clock[16];
 
+#if LINUX
+    static const char *const states[] = { "-", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
+        "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING" };
+    struct tcp_info info;
+    socklen_t length = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state < sizeof states / sizeof states[0])
+        state = states[info.tcpi_state];
+#else
+    (void)fd;
+#endif
     if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL)
         now.tv_nsec = 0; /* a trace from midnight is better than no transfer */
     strftime(clock, sizeof clock, "%H:%M:%S", &parts);
-    snprintf(start, sizeof start, "%s.%06ld " PROGRAM " %-11s ", clock, now.tv_nsec / 1000, tcp_state(fd));
+    snprintf(start, sizeof start, "%s.%06ld " PROGRAM " %-11s ", clock, now.tv_nsec / 1000, state);
     return start;
 }
 
-/* Returns its end: the queues. */
+/* Returns its end: the lengths of both queues, if they are known. */
 static inline const char *trace_end(int fd)
 {
     static char end[64];
@@ -340,7 +335,7 @@ static struct {
     int64_t full;           /* since when the send buffer has been full; 0 if it is not */
     int64_t was_full;       /* for how many microseconds in all, */
     long stalls;            /* and how often */
-} transfer;
+} transfer = { .expected = -1 };
 
 /* While a transfer takes longer than half a second and standard error is a terminal, keeps one line there up to date:
  * bytes, rate and, if the end is known, how much of it and how long still. */
@@ -361,13 +356,6 @@ static inline void show_progress(void)
                  (double)(transfer.expected - transfer.bytes) / rate / 1e6);
     snprintf(line, sizeof line, "\r" PROGRAM ": %.1f MB, %.1f MB/s%s   ", (double)transfer.bytes / 1e6, rate, rest);
     progress_visible = write_all(STDERR_FILENO, line, strlen(line));
-}
-
-/* Marks the beginning of the transfer. EXPECTED is how many bytes it will be, -1 if that is not known. */
-static inline void begin_transfer(intmax_t expected)
-{
-    transfer.expected = expected;
-    transfer.began = microseconds();
 }
 
 /* Notes progress: COUNT more bytes of the transfer went through connection FD. 0 stands for another kind of progress. */

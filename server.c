@@ -207,7 +207,8 @@ static void serve_client(int connection)
 
     /* write returns when the kernel has the bytes in the send buffer of the socket, long before the client has them, and
      * takes only what there is room for. */
-    begin_transfer(unread);
+    transfer.began = microseconds();
+    transfer.expected = unread;
     while ((in_block = read_source(connection, block)) > 0)
         for (size_t sent = 0; sent < in_block; sent += (size_t)count) {
             while ((count = write(connection, block + sent, in_block - sent)) < 0)
@@ -379,19 +380,24 @@ static void block_signals(void)
 }
 
 /* Waits until a client connects to LISTENER, unless that is -1, or a signal comes, for MILLISECONDS at most, -1 for ever.
- * Then takes note of the children that have ended. */
-static void wait_for_event(int listener, int milliseconds)
+ * Then takes note of the children that have ended. Returns true if a client is there. */
+static bool wait_for_event(int listener, int milliseconds)
 {
     const struct timespec limit = { .tv_nsec = milliseconds * 1000000L };
     fd_set readable;
-    int status;
+    sigset_t blocked;
+    int status, ready;
     pid_t ended;
 
     FD_ZERO(&readable);
     if (listener >= 0)
         FD_SET((unsigned)listener, &readable);
-    if (pselect(listener + 1, &readable, NULL, NULL, milliseconds < 0 ? NULL : &limit, &let_in) < 0 && errno != EINTR)
+    ready = pselect(listener + 1, &readable, NULL, NULL, milliseconds < 0 ? NULL : &limit, &let_in);
+    if (ready < 0 && errno != EINTR)
         die(errno, "cannot wait for clients");
+    /* When a client is there at once, Linux does not let a signal in: one could wait for ever. */
+    if (sigprocmask(SIG_SETMASK, &let_in, &blocked) != 0 || sigprocmask(SIG_SETMASK, &blocked, NULL) != 0)
+        die(errno, "cannot let signals in");
     while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
         for (int place = 0; place < CLIENTS_MAX; place++)
             if (children[place] == ended) { /* and not one that we inherited from whoever became this program */
@@ -399,6 +405,7 @@ static void wait_for_event(int listener, int milliseconds)
                 active--;
                 *(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS ? &served : &failed) += 1;
             }
+    return ready > 0;
 }
 
 /* Has a new process serve CONNECTION, just as the server for a single client does. Returns true, or false with errno set
@@ -439,20 +446,26 @@ static void serve_many(int listener)
     if (listener >= FD_SETSIZE)
         die(EMFILE, "cannot wait for clients");
     block_signals();
-    while (stops == 0)
-        if (active == CLIENTS_MAX)
-            wait_for_event(-1, -1);
-        else if (connection < 0 && (connection = accept_connection(listener)) < 0 && !is_shortage(errno))
-            wait_for_event(listener, -1);
-        else if (connection >= 0 && fork_child(listener, connection)) {
+    while (stops == 0) {
+        bool shortage;
+
+        if (connection < 0 && !wait_for_event(active < CLIENTS_MAX ? listener : -1, -1))
+            continue;
+        if (connection < 0)
+            connection = accept_connection(listener);
+        if (connection >= 0 && fork_child(listener, connection)) {
             connection = -1;
             complained = false;
-        } else {
-            if (!complained)
-                warn(errno, "cannot serve another client just now");
-            complained = true;
-            wait_for_event(-1, RETRY_MILLISECONDS);
+            continue;
         }
+        shortage = connection >= 0 || is_shortage(errno);
+        if (shortage && !complained) {
+            complained = true;
+            warn(errno, "cannot serve another client just now");
+        }
+        if (shortage || errno == EAGAIN) /* in spite of what the wait has promised */
+            wait_for_event(-1, RETRY_MILLISECONDS);
+    }
 
     close(listener);
     if (connection >= 0)
