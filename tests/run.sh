@@ -27,7 +27,7 @@ thanks='I have recv the data,Thank you'
 newline='
 '
 
-for more in promises shows; do # more sections, which need what is above and use what is below
+for more in promises shows readme; do # more sections, which need what is above and use what is below
     # shellcheck disable=SC1090 # these two
     [ ! -e "$root/tests/$more.sh" ] || . "$root/tests/$more.sh"
 done
