@@ -846,6 +846,7 @@ waits() {
     make_file random 9000000
     echo old >kept
     for _ in 1 2 3 4 5; do
+        rm -f w8/done
         "$pair" w1 "$server" -t 1 -p 0 text @ true &
         "$pair" w2 "$server" -t 1 -p 0 text @ "$peer" connect PORT eof stay &
         "$pair" w3 "$server" -t 1 -p 0 random @ "$peer" connect PORT stay &
