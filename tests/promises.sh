@@ -478,12 +478,12 @@ stops() {
         sh -c '"$0" -p "$1" p/got; s=$?; kill $(cat pid); exit $s' "$client" PORT
     check 'server -k with a child of somebody else' arrived text
     check 'server -k with a child of somebody else: it does not count' said server '*1 clients served, 0 failed'
-    run sh -c 'echo $$ >pid; exec "$@"' - "$meddle" many 1100 "$server" -k -t 2 -p 0 text @ \
+    run sh -c 'echo $$ >pid; exec "$@"' - "$meddle" many 2000 "$server" -k -t 2 -p 0 text @ \
         sh -c '"$0" -t 2 -p "$1" p/got; s=$?; kill $(cat pid); exit $s' "$client" PORT
     case $s,$c in
         77,none) skip 'more than a thousand descriptors (the limit is lower)' ;;
-        1,*) check 'server -k where all descriptors below 1100 are taken' said server '*server: *: Too many open files' ;;
-        *) check 'server -k where all descriptors below 1100 are taken' arrived text ;;
+        1,*) check 'server -k, all descriptors below 2000 are taken' said server '*server: *: Too many open files' ;;
+        *) check 'server -k, all descriptors below 2000 are taken' arrived text ;;
     esac
     run "$peer" listen put abc sh 'for s in HUP INT QUIT TERM USR1; do kill -$s $(cat pid); done' put def fin get 30 @ \
         sh -c 'echo $$ >pid; trap "" HUP INT QUIT TERM USR1; exec "$0" -t 5 -p "$1" got' "$client" PORT
