@@ -296,6 +296,9 @@ static void catch_signals(void)
 #ifndef __linux__
         case SIGIO: case SIGINFO:
 #endif
+#ifdef __NetBSD__
+        case SIGPWR:
+#endif
             break; /* these do not end a program */
         default: /* which fails only for SIGKILL, SIGSTOP, and what the C library keeps for itself */
             if (sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_DFL)

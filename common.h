@@ -16,7 +16,8 @@
 #else
 #define LINUX 0
 #define _XOPEN_SOURCE 700       /* what we use beyond C11 is in POSIX.1-2008 */
-#define _DARWIN_C_SOURCE        /* but macOS hides SO_NWRITE then */
+#define _DARWIN_C_SOURCE        /* but macOS hides SO_NWRITE then, */
+#define __BSD_VISIBLE 1         /* and FreeBSD some signals */
 #endif
 #define _FILE_OFFSET_BITS 64    /* off_t has 64 bits on 32-bit systems too, */
 #define _TIME_BITS 64           /* and time_t, without which stat fails for a file dated after 2038 */

@@ -353,6 +353,7 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 #define sigprocmask(...) (fault("sigprocmask", "EINVAL") != 0 ? -1 : sigprocmask(__VA_ARGS__))
 #define clock_gettime(...) (fault("clock_gettime", "EINVAL") != 0 ? -1 : clock_gettime(__VA_ARGS__))
 #define atexit(...)      (fault("atexit", "failure") != 0 ? -1 : atexit(__VA_ARGS__))
+#define sleep(...)       (fault("sleep", "+EINTR") != 0 ? (__VA_ARGS__) : sleep(__VA_ARGS__))
 #define localtime_r(...) (fault("localtime_r", "+EOVERFLOW") != 0 ? NULL : localtime_r(__VA_ARGS__))
 #define setenv(...)      (fault("setenv", "ENOMEM") != 0 ? -1 : setenv(__VA_ARGS__))
 

@@ -1,0 +1,273 @@
+# readme.sh - the section of run.sh about the README: everything in it that can be run is run as it would be pasted, and
+# what the README shows is compared with what comes out today.
+#
+# The README is cut into pieces, in order: its blocks of sh, text and C, and the commands in its sentences. They run in
+# a copy of the tree and in a network namespace of their own, where port 8080 is free. A piece that starts a server
+# waits for the next one that starts a client, as two terminals would. What is built is not built again, and make test,
+# make torture, make bench and make clean are not run in here: it is only made sure that make knows them.
+# shellcheck shell=sh disable=SC2016,SC2034,SC2154 # see run.sh: what is set there, and single quotes
+
+promise_sections="$promise_sections readme"
+
+# Cuts the README $1 into the files piece.NNN.sh, piece.NNN.text, piece.NNN.c and, for commands in sentences,
+# piece.NNN.inline. Leaves the sentences in the file prose.
+cut_readme() {
+    awk '
+        function name(kind) { return sprintf("piece.%03d.%s", ++pieces, kind) }
+        function end_prose(parts, n, i) { # every other part stands between backquotes
+            n = split(prose, parts, "`")
+            for (i = 2; i < n; i += 2) {
+                sub(/^SHOW=/, "make demo SHOW=", parts[i])
+                if (parts[i] ~ /^(\.\/|make |echo |nc |ssh |sha256sum )/) print parts[i] >name("inline")
+            }
+            print prose >"prose"
+            prose = ""
+        }
+        /^```/ { if (!inside) end_prose(); inside = !inside; file = inside ? name(substr($0, 4)) : ""; next }
+        inside { print >file; next }
+        { prose = prose $0 " " }
+        END { end_prose() }' "$1"
+}
+
+# True if somebody listens on port 8080.
+listens() {
+    while read -r _ local _ state _; do
+        [ "${local##*:} $state" != '1F90 0A' ] || return 0
+    done </proc/net/tcp
+    return 1
+}
+
+# Runs the files $1 and $2 as two terminals would, the second when the first listens; what they print is in first and
+# second.
+terminals() {
+    last='first second'
+    rm -f ended
+    { (cd tree && sh -e "../$1"; echo $? >../ended) & } >first 2>&1 </dev/null
+    until listens || [ -e ended ]; do sleep 0.02; done
+    (cd tree && exec sh -e "../$2") >second 2>&1 </dev/null
+    status=$?
+    until ! listens; do "$peer" connect 8080 close; done # the client did not come: nor does the server wait for it
+    wait
+    check "in the first terminal: $(tail -n 1 "$1")" is "$(cat ended)" 0
+    check "in the second terminal: $(head -n 1 "$2")" is "$status" 0
+    for side in first second; do
+        [ $side = first ] && commands=$1 || commands=$2
+        grep -q 'echo \$?$' "$commands" || continue
+        check "$(cat "$commands"): the status" is "$(tail -n 1 $side)" 0
+    done
+}
+
+# Runs the file $1; what it prints is in out.
+terminal() {
+    last=out
+    (cd tree && exec sh -e "../$1") >out 2>&1 </dev/null
+    check "$(head -n 1 "$1")" is $? 0
+}
+
+# What the picture in the file $1 shows is in the file $2 too, which `make demo` has drawn: its arrows, the events of
+# each side, and the text below it, each of these in this order; and the notes, in any. Every number is as good as any
+# other. States are not compared (the section traces does that), nor what TCP may do either way: whether a segment has
+# PSH, and whether FIN comes with the last bytes or behind them.
+same_picture() {
+    awk -F '|' '
+        function of_picture(text) {
+            if (NF < 3) { kind = "text"; text = $0 }
+            else if (text ~ /^<-|->$/) kind = "arrow"
+            else if (text ~ /^ *\(.*\) *$/) kind = "note"
+            else kind = text ~ /^ [^ ]/ ? "server" : "client"
+            if (text !~ /^Exit/) gsub(/[0-9]+/, "N", text)
+            if (kind == "arrow") {
+                text = (text ~ /^</ ? "<- " : "-> ") text
+                sub(/ [-< ]+/, " ", text)
+                gsub(/[-> ]+$|PSH\+/, "", text)
+                if (text ~ /FIN\+/) sub(/ +N bytes$/, "", text)
+            }
+            sub(/microseconds/, "us", text)
+            gsub(/ +/, " ", text)
+            gsub(/^ | $/, "", text)
+            return text
+        }
+        /^ *ms server/ || /^$/ || (NF >= 3 && $2 ~ /^ *$/) || $1 ~ /\.\.\. *$/ { next }
+        FILENAME == ARGV[1] { text = of_picture($2); want[kind, ++count[kind]] = text; next }
+        {
+            text = of_picture($2)
+            there[text]
+            # Whether the FIN was acknowledged before the answer came is not always seen.
+            if (text ~ /I have recv/ && want["arrow", at["arrow"] + 1] == "<- ACK of the FIN") at["arrow"]++
+            if (want[kind, at[kind] + 1] == text) at[kind]++
+        }
+        /ESTABLISHED/ { states = 1 }
+        END {
+            # A build that does not see states has no notes on them, and no proof that the FIN was acknowledged.
+            for (at["note"] = 0; at["note"] < count["note"]; at["note"]++)
+                if (states && !(want["note", at["note"] + 1] in there)) break
+            for (kind in count)
+                if (at[kind] < count[kind]) {
+                    print kind ": not there, or not in this order: " want[kind, at[kind] + 1]
+                    wrong = 1
+                }
+            exit wrong
+        }' "$1" "$2"
+}
+
+# Each line of the file $1 is in the file $2 too; with $3, in this order.
+found_in() {
+    awk -v ordered="${3-}" '
+        FILENAME == ARGV[1] { want[++n] = $0; next }
+        { there[$0] }
+        at < n && $0 == want[at + 1] { at++ }
+        END {
+            if (!ordered) for (at = 0; at < n && want[at + 1] in there; at++);
+            if (at < n) print "not there, or not in this order: " want[at + 1]
+            exit at < n
+        }' "$1" "$2"
+}
+
+# The picture in the file $1 is what `make demo` has drawn, in the file shown.$2.
+check_picture() {
+    last=shown.$2
+    if grep -q '^No packets' "shown.$2" && grep -q ' seq ' "$1"; then
+        skip "a picture with packets ($(grep '^No packets' "shown.$2"))"
+    else
+        check "picture $1 ($2)" same_picture "$1" "shown.$2"
+    fi
+}
+
+# The two columns of the transcripts in the file $1 are all that the two terminals printed.
+check_transcripts() {
+    numbers='s/length ：[0-9]*/length ：N/; s/Port [0-9]*/Port N/'
+    sed "1d; s/   .*//; $numbers" "$1" >left
+    sed -n "1d; s/.*   //; t more
+        d
+        : more
+        $numbers; p" "$1" >right
+    sed "$numbers" first >server-says
+    sed "$numbers" second >client-says
+    check 'the transcript of the server' diff left server-says
+    check 'the transcript of the client' diff right client-says
+}
+
+# The C in the file $1, whose left side is the server's and whose right side the client's, has the calls that both make.
+check_code() {
+    for side in server client; do
+        awk -v side=$side '{
+            text = side == "server" ? substr($0, 1, 50) : substr($0, 51)
+            while (match(text, /[a-z]+\(/)) {
+                print substr(text, RSTART, RLENGTH - 1)
+                text = substr(text, RSTART + RLENGTH)
+            }
+        }' "$1" >in-readme
+        [ $side = server ] && ours=$server_faults others=$client || ours=$client_faults others=$server
+        if [ $side = server ]; then
+            FAULT_BOOK=$work/book run "$ours" -p 0 client.c @ "$others" -p PORT got
+        else
+            FAULT_BOOK=$work/book run "$others" -p 0 client.c @ "$ours" -p PORT got
+        fi
+        # close is that of the connection; splice reads and writes. The transcript goes to a file, and looks like data.
+        sed -n 's/^call \([a-z]*-*[a-z]*\) .*/\1/p' book | grep -v -e close-file -e close-pipe |
+            sed 's/^splice-socket/read/; s/^splice-pipe/write/; s/-.*//' >calls
+        rm book
+        check "the code of the $side: its calls" at_least "$(grep -c . in-readme)" 5
+        check "the code of the $side: in this order" found_in in-readme calls ordered
+    done
+}
+
+# What can be checked without running what the README says.
+check_words() {
+    "$root/tests/claims" -l | sed 's/^[0-9]* `\([^`]*\)`.*/\1/' >known
+    tr '[' '\n' <prose | tr ']' '\n' | grep '^`[a-z`, -]*`$' | tr -d '` ' | tr ',' '\n' >named
+    check 'it names experiments' at_least "$(wc -l <named)" 10
+    check 'and there are these' found_in named known
+    # A row of the table of options begins: | `-a ADDRESS` |
+    sed -n 's/^| `\(-[a-z][^`]*\)` .*/\1/p' README.md | sort >named
+    { "$server" -h; "$client" -h; } | sed -n 's/^  \(-[a-gi-z] *[A-Z]*\)  .*/\1/p' | sed 's/ *$//' | sort -u >known
+    check 'the options are those of -h' diff named known
+    for file in $(tr '`' '\n' <prose | grep '^tests/[a-z]*\.[a-z]*$'); do
+        check "there is $file" [ -e "$root/$file" ]
+    done
+}
+
+readme() {
+    # tests/packets makes the namespace. That it had no room for all packets does not matter here.
+    if [ -z "${IN_NAMESPACE-}" ]; then
+        alone "$root/tests/packets" wire readlink /proc/self/ns/net
+        if [ "$status" = 0 ] && [ "$(cat out)" != "$(readlink /proc/self/ns/net)" ]; then
+            IN_NAMESPACE=yes exec "$root/tests/packets" wire sh "$root/tests/run.sh" -s readme 2>/dev/null
+        fi
+    fi
+    exec 2>&1 3>&- 4>&- # the connection is descriptor 4 where nothing is inherited
+    cp "$root/README.md" "$root/client.c" .
+    cut_readme README.md
+    check_words
+    if [ -z "${IN_NAMESPACE-}" ]; then
+        skip "what the README says to run (no network namespace: $(cat err))"
+        return
+    fi
+    mkdir tree bin
+    (cd "$root" && cp -pR Makefile README.md server server.c client client.c common.h tests "$work/tree")
+    cat >bin/make <<'END'
+#!/bin/sh
+# Nothing is built: it is there already. demo is played as the Makefile says; the rest only has to be known to make.
+PATH=${PATH#*:}
+unset MAKEFLAGS MAKELEVEL MFLAGS
+recipe=$(make -n "$@") || exit
+case $1 in
+    demo) eval "$(echo "$recipe" | grep '^sh tests/demo.sh')" ;;
+esac
+END
+    chmod 755 bin/make
+    PATH=$work/bin:$PATH
+    echo './server' >server.sh
+    echo './client' >client.sh
+    waits='' show=''
+
+    for piece in piece.*; do
+        slurp "$piece"
+        case $piece-$text in
+            *.c-*) check_code "$piece" ;;
+            *.text-*'ms server '*) check_picture "$piece" "$show" ;;
+            *.text-'$ ./server'*) check_transcripts "$piece" ;;
+            *.text-*)
+                sed 's/[0-9][0-9.]*/N/g' "$piece" >in-readme
+                sed 's/[0-9][0-9.]*/N/g' out >today
+                check "what is printed: $(head -n 1 "$piece")" diff in-readme today
+                ;;
+            *.inline-'make demo'* | *.sh-'make demo'*)
+                show=${text%%"$newline"*}
+                show=${show#make demo} && show=${show#*SHOW=}
+                [ ! -e "shown.${show:=plain}" ] || continue
+                terminal "$piece"
+                mv out "shown.$show"
+                ;;
+            *ssh\ *)
+                command -v ssh >/dev/null || { skip 'ssh (not installed)'; continue; }
+                sh -c "ssh -G ${text#ssh }" >ssh.out 2>&1 # it does not connect
+                check 'ssh knows these options' grep -q '^localforward 8080 .127.0.0.1.:8080' ssh.out
+                ;;
+            *./server*./client*) terminal "$piece" ;;
+            *./server*) waits=$piece ;;
+            *nc\ -N\ -l* | *'| nc '*)
+                nc -h 2>&1 | grep -q OpenBSD || { skip "nc (OpenBSD's is not installed)"; continue; }
+                case $text in *-l*) terminals "$piece" client.sh ;; *) terminals server.sh "$piece" ;; esac
+                ;;
+            *./client*)
+                terminals "${waits:-server.sh}" "$piece"
+                waits=''
+                ;;
+            *) terminal "$piece" ;;
+        esac
+        case $text in
+            *./client*COPY*) check 'the copy is the file' same client.c tree/COPY ;;
+            *sha256sum*) sums="${sums-} $(cut -d ' ' -f 1 out)" ;;
+            *'waited.*'*)
+                check 'small buffers: many more waits' awk '{ n[NR] = $2 } END { exit !(n[1] > 5 * n[2]) }' out
+                ;;
+        esac
+    done
+    check 'no server waits for a client that the README does not have' is "$waits" ''
+    # shellcheck disable=SC2086 # words
+    set -- ${sums-}
+    check 'sha256sum' is "$# ${1-}" "2 ${2-}"
+    check 'nothing else is left' is "$(cd tree && echo *)" \
+        'COPY Makefile README.md client client.c common.h copy log.txt server server.c tests'
+}
