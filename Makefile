@@ -8,8 +8,9 @@
 #
 # CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS are yours to set, here or in the environment. Works with GNU make and bmake.
 
-CFLAGS ?= -O2 -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
-COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(CFLAGS)
+STRICT = -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+CFLAGS ?= -O2
+COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(STRICT) $(CFLAGS)
 
 TOOLS = tests/claims tests/crowd tests/kill tests/lanes tests/link tests/meddle tests/packets tests/pair tests/peer tests/torture
 FAULTY = tests/server-faults tests/client-faults

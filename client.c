@@ -4,12 +4,30 @@
  *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
  *     ./client                     in another: receives it into log.txt
  *
- * Read server.c first, then this from top to bottom: main tells the whole story, one call a step, and the functions that
- * take these steps follow in the same order. Two chapters at the end can be skipped: what is written to, and the options.
+ * Read server.c first, then this from top to bottom: after main come the steps of the story, in the order in which they
+ * happen. The last chapter can be skipped: what is written to.
  *
  * A regular file is whole or untouched: it is received into a temporary one beside it, which is flushed to disk and
  * renamed over the destination. Only when that is done does the server hear the acknowledgement.
  */
+#define PROGRAM "client"
+
+static const char help[] =
+    "usage: client [-v] [-a ADDRESS] [-b BYTES] [-d SECONDS] [-p PORT] [-t SECONDS] [FILE]\n"
+    "Receives a file from a server into FILE (log.txt) and acknowledges it.\n"
+    "\n"
+    "  -a ADDRESS  connect to this address or name, IPv4 or IPv6 (127.0.0.1)\n"
+    "  -b BYTES    size asked for both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
+    "  -d SECONDS  wait before acknowledging, to watch the server wait (0)\n"
+    "  -h          show this help\n"
+    "  -p PORT     connect to this port (8080)\n"
+    "  -t SECONDS  give up when the server makes no progress for so long; 0 never does (30)\n"
+    "  -v          trace on standard error what happens on the socket\n"
+    "\n"
+    "A regular file is replaced as a whole, once everything is there; a device, FIFO or pipe is written to\n"
+    "directly; - is standard output, and then the transcript goes to standard error.\n"
+    "Exit status: 0 the complete file is in place, 1 it is not, 2 usage error.\n";
+
 #include "common.h"
 
 #ifdef __linux__
@@ -24,7 +42,6 @@ enum {
 };
 
 static const char *path;            /* where to put the file: the user's words */
-static int delay;                   /* -d: seconds from the end of the file to the acknowledgement */
 static int connection = -1;         /* the socket of the connection to the server */
 static int output = -1;             /* what is written to: the temporary file, a device, a pipe */
 static int directory = -1;          /* the directory of the destination: our working directory while there is one */
@@ -32,7 +49,6 @@ static char name[PATH_MAX];         /* the name of the destination in there */
 static char temporary[64];          /* the name of the temporary file in there; empty if there is none */
 static off_t old_size;              /* the size of the file to replace, 0 if there is none */
 
-static void read_options(int argc, char *argv[]);
 static void open_destination(void);
 static void connect_to_server(void);
 static void receive_file(void);
@@ -41,10 +57,13 @@ static bool acknowledge(void);
 
 int main(int argc, char *argv[])
 {
+    unsigned delay = 0; /* -d: seconds from the end of the file to the acknowledgement */
     bool safe;
 
-    start_up("client");
-    read_options(argc, argv);
+    start_up();
+    while (read_options(argc, argv, ":a:b:d:hp:t:v") == 'd')
+        delay = (unsigned)parse_number('d', SECONDS_MAX, false);
+    path = file_operand(argc, argv, "log.txt");
     open_destination();
 
     connect_to_server();
@@ -54,8 +73,8 @@ int main(int argc, char *argv[])
     safe = put_in_place();
     print("Recv done, data in %s", path);
 
-    for (unsigned left = (unsigned)delay; left > 0; left = sleep(left))
-        ;
+    while (delay > 0)
+        delay = sleep(delay);
     if (safe && acknowledge())
         print("Send to server: %s", acknowledgement);
     close(connection);
@@ -64,20 +83,7 @@ int main(int argc, char *argv[])
     return EXIT_SUCCESS;
 }
 
-/* ---- The steps of the story ------------------------------------------------------------------------------------ */
-
-/* Waits for the outcome of connect. Returns 0, or an errno value. */
-static int wait_for_connection(void)
-{
-    int ready, error = 0;
-    socklen_t length = sizeof error;
-
-    while ((ready = wait_for_peer(connection, POLLOUT)) == 0)
-        ;
-    if (ready < 0 || getsockopt(connection, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
-        return errno;
-    return error;
-}
+/* ---- The story ------------------------------------------------------------------------------------------------- */
 
 /* Connects to the first of the addresses that -a and -p stand for that answers. */
 static void connect_to_server(void)
@@ -85,6 +91,7 @@ static void connect_to_server(void)
     struct addrinfo *list = resolve();
     bool announced = false;
     int error = 0;
+    socklen_t length = sizeof error;
 
     for (struct addrinfo *where = list; where != NULL && connection < 0; where = where->ai_next) {
         connection = socket(where->ai_family, where->ai_socktype, where->ai_protocol);
@@ -102,9 +109,12 @@ static void connect_to_server(void)
         /* The socket is non-blocking: connect only begins, and the outcome is there when the socket is writable. */
         trace(connection, "connecting");
         error = connect(connection, where->ai_addr, where->ai_addrlen) == 0 ? 0 : errno;
-        if (error == EINPROGRESS || error == EINTR)
-            error = wait_for_connection();
-        stop_clock();
+        while (error == EINPROGRESS || error == EINTR) {
+            int ready = wait_for_peer(connection, POLLOUT);
+            if (ready < 0 || (ready > 0 && getsockopt(connection, SOL_SOCKET, SO_ERROR, &error, &length) != 0))
+                error = errno;
+        }
+        note_progress(connection, 0);
         if (error != 0) {
             close(connection);
             connection = -1;
@@ -118,57 +128,55 @@ static void connect_to_server(void)
     trace(connection, "connected");
 }
 
-/* Receives what is there into the output, through a block of our own memory. Returns how many bytes, 0 at end-of-file, or
- * -1 with errno set if the connection failed. */
-static ssize_t receive_block(void)
+/* Moves what is there from FROM, the connection, into the output, through a block of our own memory. Returns how many
+ * bytes, 0 at end-of-file, or -1 with errno set if the connection failed. */
+static ssize_t copy_block(int from)
 {
     static char block[BLOCK_SIZE];
-    ssize_t count = receive(connection, block, sizeof block);
+    ssize_t count;
 
-    if (count > 0 && !write_all(output, block, (size_t)count))
+    while ((count = read(from, block, sizeof block)) < 0)
+        if (!try_again(from, POLLIN))
+            return -1;
+    if (!write_all(output, block, (size_t)count))
         die(errno, "cannot write '%s'", path);
     return count;
 }
 
-#if LINUX
-/* The same without our memory: splice moves what has arrived into a pipe, and from there into the output, and all that the
- * pipe ever holds are references to pages of the kernel (splice(2)). It is asked only for bytes that are there: what an
- * end-of-file or an error is, only read says. Whatever splice refuses, at either end, is left to read and write. */
-static ssize_t receive_some(void)
+/* Moves what has arrived into the output, and returns as copy_block does. On Linux splice moves it into a pipe, and from
+ * there into the output, and all that the pipe ever holds are references to pages of the kernel (splice(2)). But only bytes
+ * that are there go this way: what an end-of-file is, only read says. What splice refuses, at either end, is copied. */
+static ssize_t receive_block(void)
 {
-    static int channel[2];
+#if LINUX
+    static int ends[2];
     static bool refused;
-    static char block[4096];
-    ssize_t count, moved;
+    ssize_t count = 0, moved;
 
-    if (!refused && channel[1] == 0) {
-        refused = pipe(channel) != 0;
+    if (!refused && ends[1] == 0) {
+        refused = pipe(ends) != 0;
         if (!refused)
-            (void)fcntl(channel[1], F_SETPIPE_SZ, PIPE_SIZE); /* a smaller one will do too */
+            (void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE); /* a smaller one will do too */
     }
-    if (!refused && receive_queue(connection) == 0 && wait_for_peer(connection, POLLIN) < 0)
-        return -1;
-    if (refused || receive_queue(connection) <= 0)
-        return receive_block();
-
-    count = splice(connection, NULL, channel[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
-    refused = count <= 0;
+    if (!refused && receive_queue(connection) == 0)
+        (void)wait_for_peer(connection, POLLIN); /* if that fails, so does the wait for read */
+    if (!refused && receive_queue(connection) > 0) {
+        count = splice(connection, NULL, ends[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
+        if (count < 0 && (errno == ECONNRESET || errno == ETIMEDOUT || errno == EPIPE))
+            return -1; /* the connection's own errors: they are told once, and read would now say end-of-file */
+        refused = count <= 0;
+    }
     for (ssize_t left = count; left > 0; left -= moved) {
-        moved = refused ? -1 : splice(channel[0], NULL, output, NULL, (size_t)left, 0);
-        if (moved <= 0) { /* what is in the pipe by now has to be written all the same */
-            refused = true;
-            moved = read(channel[0], block, sizeof block);
-            if (moved < 0 && errno == EINTR)
-                moved = 0;
-            if (moved < 0 || !write_all(output, block, (size_t)moved))
-                die(errno, "cannot write '%s'", path);
-        }
+        moved = refused ? -1 : splice(ends[0], NULL, output, NULL, (size_t)left, 0);
+        refused = moved <= 0;
+        if (refused && (moved = copy_block(ends[0])) < 0) /* what is in the pipe has to be written all the same */
+            die(errno, "cannot write '%s'", path);
     }
-    return count > 0 ? count : receive_block();
-}
-#else
-#define receive_some receive_block
+    if (count > 0)
+        return count;
 #endif
+    return copy_block(connection);
+}
 
 /* Flushes FD to disk. What has no disk behind it, a pipe say, is fine as it is (fsync(2), EINVAL). */
 static bool flush_to_disk(int fd)
@@ -188,9 +196,9 @@ static void receive_file(void)
     intmax_t flushed = 0;
     ssize_t count;
 
-    begin_transfer(-1);
-    while ((count = receive_some()) > 0) {
-        count_bytes(connection, count);
+    transfer.began = microseconds();
+    while ((count = receive_block()) > 0) {
+        note_progress(connection, count);
         /* Not all of it at the end: that could take a slow disk longer than the server has patience. */
         if (transfer.bytes - flushed >= FLUSH_SIZE) {
             if (!flush_to_disk(output))
@@ -233,10 +241,12 @@ static bool put_in_place(void)
 static bool acknowledge(void)
 {
     size_t sent = 0;
-    ssize_t count = finish_normally(connection) ? 1 : -1;
+    ssize_t count = finish_normally(connection) ? 0 : -1;
 
-    while (count > 0 && sent < ACKNOWLEDGEMENT_LENGTH) {
-        count = send_some(connection, acknowledgement + sent, ACKNOWLEDGEMENT_LENGTH - sent);
+    while (count >= 0 && sent < ACKNOWLEDGEMENT_LENGTH) {
+        count = write(connection, acknowledgement + sent, ACKNOWLEDGEMENT_LENGTH - sent);
+        if (count < 0 && try_again(connection, POLLOUT))
+            count = 0;
         sent += count > 0 ? (size_t)count : 0;
     }
     if (count < 0)
@@ -286,11 +296,13 @@ static void catch_signals(void)
 #ifndef __linux__
         case SIGIO: case SIGINFO:
 #endif
+#ifdef __NetBSD__
+        case SIGPWR:
+#endif
             break; /* these do not end a program */
-        default: /* EINVAL: SIGKILL, SIGSTOP, and what the C library keeps for itself */
-            if ((sigaction(number, NULL, &before) != 0 ||
-                 (before.sa_handler == SIG_DFL && sigaction(number, &action, NULL) != 0)) && errno != EINVAL)
-                die(errno, "cannot catch signal %d", number);
+        default: /* which fails only for SIGKILL, SIGSTOP, and what the C library keeps for itself */
+            if (sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+                (void)sigaction(number, &action, NULL);
         }
 }
 
@@ -319,52 +331,45 @@ static void create_temporary(mode_t mode)
         die(errno, "cannot let signals in again");
 }
 
+/* Gives the temporary file the access control list of OLD (acl(5); it is an extended attribute, xattr(7)), if ALLOWED, or
+ * none if that has none, whatever the directory wants new files to have. Returns 1 if there is a list, 0 if there is none,
+ * or -1 if there may be one that the temporary file does not have. */
+static int copy_acl(int old, bool allowed)
+{
 #ifdef __linux__
-/* Reads the access control list of the file to replace into ACL (acl(5); it is an extended attribute, xattr(7)). Returns its
- * length, 0 if there is none, or -1 if it cannot be read. */
-static ssize_t read_acl(char acl[ACL_MAX])
-{
-    ssize_t length = lgetxattr(name, "system.posix_acl_access", acl, ACL_MAX);
+    static const char list[] = "system.posix_acl_access";
+    char data[ACL_MAX];
+    ssize_t length = fgetxattr(old, list, data, sizeof data);
 
-    return length < 0 && (errno == ENODATA || errno == ENOTSUP) ? 0 : length;
-}
-
-/* Gives the temporary file the access control list ACL, or none, whatever the directory wants new files to have, if LENGTH
- * is 0. */
-static bool write_acl(const char *acl, ssize_t length)
-{
-    if (length == 0)
-        return fremovexattr(output, "system.posix_acl_access") == 0 || errno == ENODATA || errno == ENOTSUP;
-    return length > 0 && fsetxattr(output, "system.posix_acl_access", acl, (size_t)length, 0) == 0;
-}
+    if (length >= 0)
+        return allowed && fsetxattr(output, list, data, (size_t)length, 0) == 0 ? 1 : -1;
+    if ((errno != ENODATA && errno != ENOTSUP) ||
+        (fremovexattr(output, list) != 0 && errno != ENODATA && errno != ENOTSUP))
+        return -1;
 #else
-static ssize_t read_acl(char acl[ACL_MAX])
-{
-    (void)acl;
+    (void)old;
+    (void)allowed;
+#endif
     return 0;
 }
 
-static bool write_acl(const char *acl, ssize_t length)
+/* Gives the temporary file, which is open to nobody else yet, owner, group and permissions of the file OLD that it will
+ * replace, whose status was BEFORE, as far as the system lets us, and never more than these: where the group or the access
+ * control list cannot be kept, group permissions go, and those of others as far as that would let in somebody whom the old
+ * ones kept out. (The group permissions of a file with such a list are the list's mask.) */
+static void keep_permissions(int old, const struct stat *before)
 {
-    (void)acl;
-    return length == 0;
-}
-#endif
-
-/* Gives the temporary file, which is open to nobody else yet, owner, group and permissions of the OLD file it will replace,
- * as far as the system lets us, and never more than these: where the group or the access control list cannot be kept,
- * group permissions go, and those of others as far as that would let in somebody whom the old ones kept out. (The group
- * permissions of a file with such a list are the list's mask.) */
-static void keep_permissions(const struct stat *old)
-{
-    char acl[ACL_MAX];
-    ssize_t length = read_acl(acl);
-    mode_t mode = old->st_mode & 0777, others = length == 0 ? mode & mode >> 3 & 07 : 0;
-
     /* Only root can give a file away; its owner can give it to a group of his. */
-    if ((fchown(output, old->st_uid, old->st_gid) != 0 && fchown(output, (uid_t)-1, old->st_gid) != 0) ||
-        !write_acl(acl, length))
-        mode = (mode & 0700) | others;
+    bool kept = fchown(output, before->st_uid, before->st_gid) == 0 || fchown(output, (uid_t)-1, before->st_gid) == 0;
+    int list = copy_acl(old, kept);
+    struct stat after;
+    mode_t mode;
+
+    if (fstat(old, &after) != 0)
+        die(errno, "cannot read the permissions of '%s'", path);
+    mode = before->st_mode & after.st_mode & 0777; /* somebody may have changed them just now, and the list */
+    if (!kept || list < 0)
+        mode &= 0700 | (list == 0 ? mode >> 3 & 07 : 0);
     if (fchmod(output, mode) != 0)
         die(errno, "cannot set the permissions of '%s'", path);
 }
@@ -381,6 +386,7 @@ static bool look_into_directory(const char *file, struct stat *there)
 {
     const char *slash = strrchr(file, '/');
     char folder[PATH_MAX] = ".";
+    bool found;
 
     if (slash != NULL)
         snprintf(folder, sizeof folder, "%.*s", (int)(slash - file) + 1, file);
@@ -390,97 +396,66 @@ static bool look_into_directory(const char *file, struct stat *there)
     directory = open(folder, O_RDONLY | O_DIRECTORY);
     if (directory < 0)
         die(errno, "cannot write '%s': directory '%s'", path, folder);
-    if (name[0] == '\0')
-        die(slash != NULL ? EISDIR : ENOENT, "cannot write '%s'", path);
-    return fstatat(directory, name, there, AT_SYMLINK_NOFOLLOW) == 0;
+    found = fstatat(directory, name, there, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!found && (errno != ENOENT || name[0] == '\0'))
+        die(errno, "cannot write '%s'", path);
+    return found;
 }
 
-/* Opens what path leads to, which it is the kernel's right to decide: it may refuse to follow a link that somebody has
- * planted (proc_sys_fs(5), protected_symlinks). Returns true, or false if somebody is changing it just now. */
-static bool try_to_open_destination(void)
+/* Finds the directory of what path leads to, the file whose status is OLD, or a new one if that is NULL. Returns false if
+ * somebody is changing it just now. */
+static bool find_directory(const struct stat *old)
 {
-    struct stat status, there;
-    bool exists = stat(path, &status) == 0;
+    static struct stat link;
+    struct stat there;
+    char target[PATH_MAX];
+    bool found = look_into_directory(path, &there);
 
-    if (!exists && errno != ENOENT)
-        die(errno, "cannot write '%s'", path);
+    if (found && S_ISLNK(there.st_mode)) {
+        if (old == NULL && same_file(&there, &link)) /* it was there before open tried, and it still is */
+            die(0, "cannot write '%s': it is a symbolic link to nothing", path);
+        link = there;
+        if (realpath(path, target) == NULL || !look_into_directory(target, &there))
+            return false;
+    }
+    return old == NULL ? !found : found && same_file(old, &there);
+}
+
+/* Opens what is to be written to, before the server is bothered. What path leads to it is the kernel's right to decide: it
+ * may refuse to follow a link that somebody has planted (proc_sys_fs(5), protected_symlinks). */
+static void open_destination(void)
+{
+    struct stat old, standard;
+    int file;
 
     /* Standard output, also by one of its other names. With a device, as when both are /dev/null, no harm is done. */
-    if (strcmp(path, "-") == 0 || (exists && !S_ISCHR(status.st_mode) && fstat(STDOUT_FILENO, &there) == 0 &&
-                                   same_file(&status, &there))) {
+    if (strcmp(path, "-") == 0 || (stat(path, &old) == 0 && !S_ISCHR(old.st_mode) &&
+                                   fstat(STDOUT_FILENO, &standard) == 0 && same_file(&old, &standard))) {
         if (output_was_closed)
             die(EBADF, "cannot write '%s'", path);
         output = STDOUT_FILENO;
         transcript = STDERR_FILENO;
-        return true;
     }
+    for (int i = 0; output < 0; i++) {
+        if (i == TRIES)
+            die(0, "cannot write '%s': it changes all the time", path);
+        while ((file = open(path, O_WRONLY)) < 0 && errno == EINTR)
+            ;
+        if (file < 0 && errno == ETXTBSY) /* a program that is running may not be written to, but replaced */
+            file = open(path, O_RDONLY);
+        if (file < 0 ? errno != ENOENT : fstat(file, &old) != 0)
+            die(errno, "cannot write '%s'", path);
 
-    /* What is not a file to replace is written to: a device, a pipe, or a FIFO, which open makes wait for its reader. */
-    if (exists && !S_ISREG(status.st_mode)) {
-        while ((output = open(path, O_WRONLY)) < 0)
-            if (errno != EINTR)
-                die(errno, "cannot write '%s'", path);
-        if (fstat(output, &there) == 0 && same_file(&status, &there))
-            return true;
-        close(output);
-        output = -1;
-        return false;
+        if (file >= 0 && !S_ISREG(old.st_mode)) /* a device, a pipe, or a FIFO, for which open has waited for a reader */
+            output = file;
+        else if (find_directory(file >= 0 ? &old : NULL)) {
+            create_temporary(file >= 0 ? 0600 : 0666);
+            if (file >= 0) {
+                keep_permissions(file, &old);
+                old_size = old.st_size;
+            }
+        }
+        if (file >= 0 && output != file)
+            close(file);
     }
-
-    /* A regular file, or a new one. If the name is a link, realpath tells where it leads, but only the kernel's word counts,
-     * the status that stat has found. */
-    bool found = look_into_directory(path, &there);
-    if (found && S_ISLNK(there.st_mode)) {
-        char target[PATH_MAX];
-        if (!exists || realpath(path, target) == NULL || !look_into_directory(target, &there) || !same_file(&status, &there))
-            return false;
-    }
-    if (found && (!S_ISREG(there.st_mode) || faccessat(directory, name, W_OK, 0) != 0)) {
-        if (S_ISREG(there.st_mode) && errno != ENOENT)
-            die(errno, "cannot write '%s'", path); /* rename would replace it, against its owner's wish */
-        return false;
-    }
-    create_temporary(found ? 0600 : 0666);
-    if (found)
-        keep_permissions(&there);
-    old_size = found ? there.st_size : 0;
-    return true;
-}
-
-/* Opens what is to be written to, before the server is bothered. */
-static void open_destination(void)
-{
-    for (int i = 0; i < TRIES; i++)
-        if (try_to_open_destination())
-            return;
-    die(0, "cannot write '%s': it leads to nothing, or changes all the time", path);
-}
-
-/* ---- The command line ------------------------------------------------------------------------------------------ */
-
-/* Reads the command line into the variables above and in common.h. */
-static void read_options(int argc, char *argv[])
-{
-    int letter;
-
-    synopsis = "usage: client [-v] [-a ADDRESS] [-b BYTES] [-d SECONDS] [-p PORT] [-t SECONDS] [FILE]\n";
-    help = "Receives a file from a server into FILE (log.txt) and acknowledges it.\n"
-           "\n"
-           "  -a ADDRESS  connect to this address or name, IPv4 or IPv6 (127.0.0.1)\n"
-           "  -b BYTES    size asked for both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
-           "  -d SECONDS  wait before acknowledging, to watch the server wait (0)\n"
-           "  -h          show this help\n"
-           "  -p PORT     connect to this port (8080)\n"
-           "  -t SECONDS  give up when the server makes no progress for so long; 0 never does (30)\n"
-           "  -v          trace on standard error what happens on the socket\n"
-           "\n"
-           "A regular file is replaced as a whole, once everything is there; a device, FIFO or pipe is written to\n"
-           "directly; - is standard output, and then the transcript goes to standard error.\n"
-           "Exit status: 0 the complete file is in place, 1 it is not, 2 usage error.\n";
-    while ((letter = getopt(argc, argv, ":a:b:d:hp:t:v")) != -1)
-        if (letter == 'd')
-            delay = parse_number(letter, SECONDS_MAX, false);
-        else
-            shared_option(letter);
-    path = file_operand(argc, argv, "log.txt");
 }

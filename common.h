@@ -1,9 +1,11 @@
 /*
- * common.h - what server.c and client.c share: the acknowledgement, messages and transcript, options, time and waiting, the
- * trace, and sockets.
+ * common.h - what server.c and client.c share: the acknowledgement, messages and transcript, the command line, the trace,
+ * waiting for the other side, and sockets.
  *
  * Read server.c first, from top to bottom, then client.c, and look in here when a name is new. A function that returns
  * bool returns true if it succeeded, and false with errno set if it did not.
+ *
+ * Who includes this has defined PROGRAM, its name, and help, what -h prints: a line with the synopsis, then the rest.
  */
 #ifndef COMMON_H
 #define COMMON_H
@@ -14,7 +16,8 @@
 #else
 #define LINUX 0
 #define _XOPEN_SOURCE 700       /* what we use beyond C11 is in POSIX.1-2008 */
-#define _DARWIN_C_SOURCE        /* but macOS hides SO_NWRITE then */
+#define _DARWIN_C_SOURCE        /* but macOS hides SO_NWRITE then, */
+#define __BSD_VISIBLE 1         /* and FreeBSD some signals */
 #endif
 #define _FILE_OFFSET_BITS 64    /* off_t has 64 bits on 32-bit systems too, */
 #define _TIME_BITS 64           /* and time_t, without which stat fails for a file dated after 2038 */
@@ -52,14 +55,11 @@ enum { ACKNOWLEDGEMENT_LENGTH = sizeof acknowledgement - 1 };
 enum {
     BLOCK_SIZE = 64 * 1024,             /* bytes that one read or write moves at the most: larger blocks gain nothing */
     SECONDS_MAX = INT_MAX / 1000,       /* the longest -t and -d: more than 24 days */
-    MESSAGE_MAX = 2 * PATH_MAX + 512,   /* a line that we print, with two names in it */
+    MESSAGE_MAX = 2 * PATH_MAX + 512,   /* bytes of a message, with two names in it */
     SECOND = 1000000,                   /* times are in microseconds */
 };
 
 /* What the command line says, and what holds when it is silent. */
-static const char *program = "?";           /* "server" or "client": the start of every message */
-static const char *synopsis = "";           /* shown after a usage error */
-static const char *help = "";               /* shown by -h, after the synopsis */
 static const char *address = "127.0.0.1";   /* -a: an address or a name */
 static const char *port = "8080";           /* -p */
 static int buffer_size = 1025;              /* -b: bytes; 0 leaves both buffers to the kernel */
@@ -70,8 +70,7 @@ static bool keep_serving;                   /* -k, of the server: no progress li
 static int transcript = STDOUT_FILENO;      /* where the transcript goes: elsewhere when the file itself goes there */
 static bool output_was_closed;              /* there was no standard output when the program started */
 static bool patience_ran_out;               /* our own clock ended a wait; the kernel has an ETIMEDOUT of its own */
-
-/* ---- Messages and transcript --------------------------------------------------------------------------------- */
+static bool progress_visible;               /* the progress line stands on the terminal */
 
 /* Writes all LENGTH bytes to FD, a file, pipe or terminal on this machine, and waits for it as long as it takes, also if
  * whoever started us left it in non-blocking mode. */
@@ -84,77 +83,61 @@ static inline bool write_all(int fd, const char *data, size_t length)
         if (count >= 0) {
             data += count;
             length -= (size_t)count;
-        } else if (errno == EAGAIN) {
-            if (poll(&room, 1, -1) < 0 && errno != EINTR)
-                return false;
-        } else if (errno != EINTR)
+        } else if (errno != EINTR && (errno != EAGAIN || (poll(&room, 1, -1) < 0 && errno != EINTR)))
             return false;
     }
     return true;
 }
 
-static inline void hide_progress(void);
-
-/* Prints START, the message, END and a newline to FD at once. Control bytes, as a file name may have them, come out as
- * \xNN: a line stays one line, and nothing in it commands the terminal. */
-__attribute__((format(printf, 4, 0)))
-static inline bool print_line(int fd, const char *start, const char *end, const char *format, va_list arguments)
+/* Prints START, the message, END and a newline to FD in one piece, in place of the progress line. Control bytes in the
+ * message, as a file name may have them, come out as \xNN: a line stays one line, and nothing in it commands the terminal.
+ * When the transcript cannot be written this is said once: the file matters more than the story about it. */
+__attribute__((format(printf, 4, 5)))
+static inline void print_line(int fd, const char *start, const char *end, const char *format, ...)
 {
-    static char message[MESSAGE_MAX], line[4 * MESSAGE_MAX];
-    size_t length = 0, begin = strlen(start);
-
-    hide_progress();
-    snprintf(message, sizeof message, "%s", start);
-    vsnprintf(message + begin, sizeof message - begin, format, arguments);
-    begin = strlen(message);
-    snprintf(message + begin, sizeof message - begin, "%s", end);
-    for (const char *from = message; *from != '\0'; from++) {
-        unsigned char byte = (unsigned char)*from;
-        bool control = byte < ' ' || byte == 127 || (from > message && from[-1] == '\xc2' && byte < 0xa0); /* UTF-8's */
-        length += (size_t)sprintf(line + length, control ? "\\x%02x" : "%c", byte);
-    }
-    line[length++] = '\n';
-    return write_all(fd, line, length);
-}
-
-/* Prints "program: message" and, unless ERROR is 0, what that errno value means, on standard error. If that fails, there
- * is nowhere left to say so. */
-__attribute__((format(printf, 2, 3)))
-static inline void warn(int error, const char *format, ...)
-{
-    char start[16], reason[256] = "";
-    va_list arguments;
-
-    snprintf(start, sizeof start, "%s: ", program);
-    if (error == ETIMEDOUT && patience_ran_out)
-        snprintf(reason, sizeof reason, ": %s (-t %d)", strerror(error), patience);
-    else if (error != 0)
-        snprintf(reason, sizeof reason, ": %s", strerror(error));
-    va_start(arguments, format);
-    print_line(STDERR_FILENO, start, reason, format, arguments);
-    va_end(arguments);
-}
-
-/* The same, and then the end: with status 1, and for a wrong command line with the synopsis and status 2. The kernel closes
- * what is open, and a connection with a reset: see reset_unless_finished. */
-#define die(...) (warn(__VA_ARGS__), exit(EXIT_FAILURE))
-#define usage_error(...) (warn(0, __VA_ARGS__), write_all(STDERR_FILENO, synopsis, strlen(synopsis)), exit(2))
-
-/* Prints a line of the transcript, at once. When that fails it warns the first time and the run goes on: the file matters
- * more than the story about it. */
-__attribute__((format(printf, 1, 2)))
-static inline void print(const char *format, ...)
-{
+    static const char wipe[] = "\r                                                                              \r";
+    static char message[MESSAGE_MAX], line[4 * MESSAGE_MAX + 512];
     static bool failed;
+    char *to = line + sprintf(line, "%s", start);
     va_list arguments;
 
     va_start(arguments, format);
-    if (!print_line(transcript, "", "", format, arguments) && !failed) {
-        failed = true;
-        warn(errno, "cannot write the transcript, going on without");
-    }
+    vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    for (const char *from = message; *from != '\0'; from++) {
+        unsigned char byte = (unsigned char)*from, before = from > message ? (unsigned char)from[-1] : 0;
+        bool high = byte >= 0x80 && byte < 0xa0 && (before < 0x80 || before == 0xc2); /* not within a letter of UTF-8 */
+        to += sprintf(to, high || byte < ' ' || byte == 127 ? "\\x%02x" : "%c", byte);
+    }
+    to += sprintf(to, "%s\n", end);
+    if (progress_visible)
+        progress_visible = !write_all(STDERR_FILENO, wipe, sizeof wipe - 1);
+    if (!write_all(fd, line, (size_t)(to - line)) && fd == transcript && !failed) {
+        failed = true;
+        print_line(STDERR_FILENO, PROGRAM ": ", strerror(errno), "cannot write the transcript, going on without: ");
+    }
 }
+
+/* Returns the end of a message about ERROR, an errno value: a colon and what it means, or nothing if it is 0. */
+static inline const char *reason(int error)
+{
+    static char text[256];
+
+    if (error == ETIMEDOUT && patience_ran_out)
+        snprintf(text, sizeof text, ": %s (-t %d)", strerror(error), patience);
+    else
+        snprintf(text, sizeof text, "%s%s", error != 0 ? ": " : "", error != 0 ? strerror(error) : "");
+    return text;
+}
+
+/* These take a format and what belongs in it, as printf does; warn and die take an errno value, or 0, before that. print
+ * adds a line to the transcript. warn prints "program: message: reason" on standard error. die ends the program after
+ * that, with status 1, and the kernel closes what is open: a connection with a reset, see reset_unless_finished.
+ * usage_error ends it after the synopsis, with status 2. */
+#define print(...) print_line(transcript, "", "", __VA_ARGS__)
+#define warn(error, ...) print_line(STDERR_FILENO, PROGRAM ": ", reason(error), __VA_ARGS__)
+#define die(...) (warn(__VA_ARGS__), exit(EXIT_FAILURE))
+#define usage_error(...) (warn(0, __VA_ARGS__), write_all(STDERR_FILENO, help, strcspn(help, "\n") + 1), exit(2))
 
 /* ---- The command line ---------------------------------------------------------------------------------------- */
 
@@ -162,51 +145,55 @@ static inline void print(const char *format, ...)
  * stand if SUFFIX is true. Anything else is a usage error, blanks and signs too, which strtoul alone would let pass. */
 static inline int parse_number(int letter, int most, bool suffix)
 {
-    unsigned long number = ULONG_MAX, limit = (unsigned long)most;
+    unsigned long number = ULONG_MAX, unit = 1; /* strtoul too returns ULONG_MAX for what is too large */
     char *end = optarg;
 
-    errno = 0;
     if (*optarg >= '0' && *optarg <= '9')
         number = strtoul(optarg, &end, 10);
-    if (suffix && (*end == 'K' || *end == 'M')) {
-        unsigned long unit = *end == 'K' ? 1024 : 1024 * 1024;
-        number = number <= limit / unit ? number * unit : ULONG_MAX;
-        end++;
-    }
-    if (errno != 0 || end == optarg || *end != '\0' || number > limit)
+    if (suffix && (*end == 'K' || *end == 'M'))
+        unit = *end++ == 'K' ? 1024 : 1024 * 1024;
+    if (*end != '\0' || number > (unsigned long)most / unit)
         usage_error("-%c: '%s' is not a number from 0 to %d%s", letter, optarg, most,
                     suffix ? ", K and M allowed" : "");
-    return (int)number;
+    return (int)(number * unit);
 }
 
-/* Handles the options that both programs take. LETTER is what getopt returned, with the value in optarg; anything
- * unknown or incomplete is a usage error. */
-static inline void shared_option(int letter)
+/* Reads options, up to the first that the other program does not have. Returns its letter, with its value in optarg, or
+ * -1 at the end. LETTERS are those that may come, as getopt wants them. */
+static inline int read_options(int argc, char *argv[], const char *letters)
 {
-    switch (letter) {
-    case 'a':
-        address = optarg;
-        break;
-    case 'b':
-        buffer_size = parse_number(letter, INT_MAX, true);
-        break;
-    case 'h':
-        if (!write_all(STDOUT_FILENO, synopsis, strlen(synopsis)) || !write_all(STDOUT_FILENO, help, strlen(help)))
-            die(errno, "cannot write to standard output");
-        exit(EXIT_SUCCESS);
-    case 'p':
-        parse_number(letter, 65535, false);
-        port = optarg; /* getaddrinfo wants the text */
-        break;
-    case 't':
-        patience = parse_number(letter, SECONDS_MAX, false);
-        break;
-    case 'v':
-        tracing = true;
-        break;
-    default: /* getopt's answers to a missing value and to an unknown letter */
-        usage_error(letter == ':' ? "option -%c needs a value" : "there is no option -%c", optopt);
-    }
+    int letter;
+
+    while ((letter = getopt(argc, argv, letters)) != -1)
+        switch (letter) {
+        case 'a':
+            address = optarg;
+            break;
+        case 'b':
+            buffer_size = parse_number(letter, INT_MAX, true);
+            break;
+        case 'h':
+            if (!write_all(STDOUT_FILENO, help, strlen(help)))
+                die(errno, "cannot write to standard output");
+            exit(EXIT_SUCCESS);
+        case 'p':
+            parse_number(letter, 65535, false);
+            port = optarg; /* getaddrinfo wants the text */
+            break;
+        case 't':
+            patience = parse_number(letter, SECONDS_MAX, false);
+            break;
+        case 'v':
+            tracing = true;
+            break;
+        case ':':
+            usage_error("option -%c needs a value", optopt);
+        case '?':
+            usage_error("there is no option -%c", optopt);
+        default:
+            return letter;
+        }
+    return letter;
 }
 
 /* Returns the one operand that may follow the options, or OTHERWISE if there is none. */
@@ -217,13 +204,12 @@ static inline const char *file_operand(int argc, char *argv[], const char *other
     return optind < argc ? argv[optind] : otherwise;
 }
 
-/* Prepares what both programs rely on. NAME is the program's. */
-static inline void start_up(const char *name)
+/* Prepares what both programs rely on. */
+static inline void start_up(void)
 {
     const struct sigaction ignore = { .sa_handler = SIG_IGN };
     int fd;
 
-    program = name;
     if (setenv("POSIXLY_CORRECT", "", 1) != 0) /* the first operand ends the options, for the getopt of GNU too */
         die(errno, "cannot set up the environment");
 
@@ -244,7 +230,7 @@ static inline void start_up(const char *name)
         die(errno, "cannot ignore a signal");
 }
 
-/* ---- What can be seen of a connection ------------------------------------------------------------------------ */
+/* ---- What can be seen of a connection: -v ---------------------------------------------------------------------- */
 
 /* Returns the time in microseconds, on a clock that never jumps. */
 static inline int64_t microseconds(void)
@@ -257,99 +243,89 @@ static inline int64_t microseconds(void)
 }
 
 /* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, or -1 if the system does not
- * tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, which is another name for this). */
+ * tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, which is another name for TIOCOUTQ). */
 static inline int send_queue(int fd)
 {
-    int bytes = -1;
+    int bytes = 0, failed = 1;
+
 #if LINUX
-    bool told = ioctl(fd, TIOCOUTQ, &bytes) == 0;
+    failed = ioctl(fd, TIOCOUTQ, &bytes);
 #elif defined FIONWRITE
-    bool told = ioctl(fd, FIONWRITE, &bytes) == 0;
+    failed = ioctl(fd, FIONWRITE, &bytes);
 #elif defined SO_NWRITE
     socklen_t length = sizeof bytes;
-    bool told = getsockopt(fd, SOL_SOCKET, SO_NWRITE, &bytes, &length) == 0;
+    failed = getsockopt(fd, SOL_SOCKET, SO_NWRITE, &bytes, &length);
 #else
-    bool told = fd < 0;
+    (void)fd;
 #endif
-
-    return told ? bytes : -1;
+    return failed != 0 ? -1 : bytes;
 }
 
-#if LINUX
 /* Returns how many bytes have arrived on socket FD and were not read, or -1 if that is not known (tcp(7), SIOCINQ, which
- * is another name for this). */
+ * is another name for FIONREAD). */
 static inline int receive_queue(int fd)
 {
-    int bytes;
+    int bytes = 0, failed = 1;
 
-    return ioctl(fd, FIONREAD, &bytes) == 0 ? bytes : -1;
+#if LINUX
+    failed = ioctl(fd, FIONREAD, &bytes);
+#else
+    (void)fd;
+#endif
+    return failed != 0 ? -1 : bytes;
 }
 
-/* Returns the state of the TCP connection of socket FD (RFC 9293, 3.3.2; tcp(7), TCP_INFO). */
-static inline const char *tcp_state(int fd)
+/* Returns the start of a line of trace: time of day, program, and the state of the TCP connection of socket FD, "-" if
+ * that is not known (RFC 9293, 3.3.2; tcp(7), TCP_INFO). */
+static inline const char *trace_start(int fd)
 {
-    static const char *const names[] = { "?", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
+    static char start[64];
+    const char *state = "-";
+    struct timespec now = { 0 };
+    struct tm parts = { 0 };
+    char clock[16];
+
+#if LINUX
+    static const char *const states[] = { "-", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
         "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING" };
     struct tcp_info info;
     socklen_t length = sizeof info;
-
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || info.tcpi_state >= sizeof names / sizeof names[0])
-        return "-";
-    return names[info.tcpi_state];
-}
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state < sizeof states / sizeof states[0])
+        state = states[info.tcpi_state];
 #else
-static inline int receive_queue(int fd)
-{
-    return fd < 0 ? -1 : -1;
-}
-
-static inline const char *tcp_state(int fd)
-{
-    return fd < 0 ? "-" : "-";
-}
+    (void)fd;
 #endif
-
-/* With -v, tells on standard error what has just happened on socket FD, or -1 if that is closed: time of day, program,
- * state, event, queues. sort makes one story of the lines of both sides. Leaves errno alone. */
-__attribute__((format(printf, 2, 3)))
-static inline void trace(int fd, const char *format, ...)
-{
-    struct timespec now = { 0 };
-    struct tm parts = { 0 };
-    char start[64], clock[16], queues[64] = "";
-    va_list arguments;
-    int error = errno;
-
-    if (!tracing)
-        return;
     if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL)
         now.tv_nsec = 0; /* a trace from midnight is better than no transfer */
     strftime(clock, sizeof clock, "%H:%M:%S", &parts);
-    snprintf(start, sizeof start, "%s.%06ld %s %-11s ", clock, now.tv_nsec / 1000, program, tcp_state(fd));
-    if (send_queue(fd) >= 0 && receive_queue(fd) >= 0)
-        snprintf(queues, sizeof queues, "  (send queue %d, receive queue %d)", send_queue(fd), receive_queue(fd));
-    va_start(arguments, format);
-    print_line(STDERR_FILENO, start, queues, format, arguments);
-    va_end(arguments);
-    errno = error;
+    snprintf(start, sizeof start, "%s.%06ld " PROGRAM " %-11s ", clock, now.tv_nsec / 1000, state);
+    return start;
 }
 
-/* ---- Progress ------------------------------------------------------------------------------------------------ */
-
-/* The one clock of -t. It runs from the moment the other side begins to keep us waiting, and every progress it makes
- * stops it. While we are busy with things of our own, a disk or a pipe, it does not run. */
-static struct {
-    int64_t since;      /* when it began to run; 0 while it does not */
-    int queue;          /* how long the send queue was when we last looked */
-    bool promised;      /* poll has said that the next call will not have to wait */
-} waiting;
-
-/* The other side has made progress: a connection stands, or bytes went through it. */
-static inline void stop_clock(void)
+/* Returns its end: the lengths of both queues, if they are known. */
+static inline const char *trace_end(int fd)
 {
-    waiting.since = 0;
-    waiting.promised = false;
+    static char end[64];
+    int unacknowledged = send_queue(fd), unread = receive_queue(fd);
+
+    snprintf(end, sizeof end, "  (send queue %d, receive queue %d)", unacknowledged, unread);
+    return unacknowledged < 0 || unread < 0 ? "" : end;
 }
+
+/* With -v, tells on standard error what has just happened on socket FD, or -1 if that is closed. sort makes one story of
+ * the lines of both sides. Leaves nothing of use in errno. */
+#define trace(fd, ...) \
+    (tracing ? print_line(STDERR_FILENO, trace_start(fd), trace_end(fd), __VA_ARGS__) : (void)0)
+
+/* ---- Waiting for the other side, and progress ------------------------------------------------------------------ */
+
+/* The one clock of -t. Whatever progress the other side makes sets it back; only wait_for_peer lets it run. What we do
+ * meanwhile, with a disk, a pipe or a terminal, takes none of the other side's time. */
+static struct {
+    int64_t waited;         /* for how many microseconds we have waited since the last progress */
+    int queue;              /* how long the send queue was when we last looked */
+    bool promised;          /* poll has said that the next call will not have to wait */
+} waiting;
 
 /* The transfer as far as it got. */
 static struct {
@@ -357,20 +333,10 @@ static struct {
     intmax_t expected;      /* in all; -1 if that is not known */
     int64_t began;          /* when; 0 if no transfer is on */
     int64_t drawn;          /* when the progress line was last drawn */
-    long stalls;            /* how often the send buffer was full, */
-    int64_t stalled;        /* and for how many microseconds in all */
-    bool visible;           /* the progress line stands on the terminal */
-} transfer;
-
-/* Wipes the progress line from the terminal, before something else is written there. */
-static inline void hide_progress(void)
-{
-    static const char wipe[] = "\r                                                                              \r";
-
-    if (transfer.visible)
-        write_all(STDERR_FILENO, wipe, sizeof wipe - 1);
-    transfer.visible = false;
-}
+    int64_t full;           /* since when the send buffer has been full; 0 if it is not */
+    int64_t was_full;       /* for how many microseconds in all, */
+    long stalls;            /* and how often */
+} transfer = { .expected = -1 };
 
 /* While a transfer takes longer than half a second and standard error is a terminal, keeps one line there up to date:
  * bytes, rate and, if the end is known, how much of it and how long still. */
@@ -388,61 +354,59 @@ static inline void show_progress(void)
     if (transfer.expected > 0 && transfer.bytes > 0)
         snprintf(rest, sizeof rest, ", %.0f %%, %.0f s left",
                  100.0 * (double)transfer.bytes / (double)transfer.expected,
-                 (double)(transfer.expected - transfer.bytes) / rate / SECOND);
-    snprintf(line, sizeof line, "\r%s: %.1f MB, %.1f MB/s%s   ", program, (double)transfer.bytes / 1e6, rate, rest);
-    transfer.visible = write_all(STDERR_FILENO, line, strlen(line));
+                 (double)(transfer.expected - transfer.bytes) / rate / 1e6);
+    snprintf(line, sizeof line, "\r" PROGRAM ": %.1f MB, %.1f MB/s%s   ", (double)transfer.bytes / 1e6, rate, rest);
+    progress_visible = write_all(STDERR_FILENO, line, strlen(line));
 }
 
-/* Marks the beginning of the transfer. EXPECTED is how many bytes it will be, -1 if that is not known. */
-static inline void begin_transfer(intmax_t expected)
+/* Notes progress: COUNT more bytes of the transfer went through connection FD. 0 stands for another kind of progress. */
+static inline void note_progress(int fd, ssize_t count)
 {
-    transfer.expected = expected;
-    transfer.began = microseconds();
-}
+    int64_t was_full = transfer.full == 0 ? 0 : microseconds() - transfer.full;
 
-/* Notes that COUNT more bytes were moved through connection FD: progress. */
-static inline void count_bytes(int fd, ssize_t count)
-{
-    if (transfer.bytes == 0)
+    waiting.waited = 0;
+    waiting.promised = false;
+    if (transfer.full != 0 && transfer.stalls == 1)
+        trace(fd, "there is room again, after %jd microseconds", (intmax_t)was_full);
+    transfer.full = 0;
+    transfer.was_full += was_full;
+    if (transfer.bytes == 0 && count > 0)
         trace(fd, "first bytes: %zd", count);
     transfer.bytes += count;
-    stop_clock();
     show_progress();
 }
 
 /* Marks the end of the transfer. If it showed its progress, the total stays on the terminal. */
 static inline void end_transfer(int fd)
 {
-    double seconds = (double)(microseconds() - transfer.began + 1) / SECOND, rate = (double)transfer.bytes / 1e6 / seconds;
-    bool was_visible = transfer.visible;
+    double seconds = (double)(microseconds() - transfer.began + 1) / 1e6, megabytes = (double)transfer.bytes / 1e6;
+    bool was_visible = progress_visible;
 
-    stop_clock();
+    note_progress(fd, 0);
     transfer.began = 0;
     trace(fd, "last bytes: %jd in all", transfer.bytes);
     trace(-1, "total: %jd bytes in %.6f s, %.1f MB/s; waited %ld times for room, %.6f s in all", transfer.bytes, seconds,
-          rate, transfer.stalls, (double)transfer.stalled / SECOND);
+          megabytes / seconds, transfer.stalls, (double)transfer.was_full / 1e6);
     if (was_visible)
-        warn(0, "%.1f MB in %.1f s, %.1f MB/s", (double)transfer.bytes / 1e6, seconds, rate);
+        warn(0, "%.1f MB in %.1f s, %.1f MB/s", megabytes, seconds, megabytes / seconds);
 }
 
-/* ---- Waiting for the other side ------------------------------------------------------------------------------ */
-
-/* Waits a moment for the other side of socket FD, until it is ready for EVENTS (POLLIN, POLLOUT). Returns 1 if it is, or
- * has failed; 0 if it is time to try again all the same, because Linux calls a socket writable only when a third of its
- * send buffer is free, and a slow reader may never get there; or -1 with errno set, ETIMEDOUT once the clock has run for
- * -t. Bytes that the other side's kernel acknowledges while they are in our send queue are progress too. */
+/* Waits for the other side of socket FD until it is ready for EVENTS (POLLIN, POLLOUT), but never for long: Linux calls a
+ * socket writable only when a third of its send buffer is free, which with a slow reader may not come to pass while there
+ * has long been room. Returns 1 if it is ready or has failed, 0 if it is time to try again all the same, or -1 with errno
+ * set, ETIMEDOUT when -t is over. */
 static inline int wait_for_peer(int fd, short events)
 {
-    enum { MOMENT = 200, LITTLE_MOMENT = 20 }; /* milliseconds */
-    int64_t now = microseconds(), left = INT64_MAX;
-    int queue = send_queue(fd), milliseconds = queue > 0 || events == POLLOUT ? LITTLE_MOMENT : MOMENT, ready;
+    enum { MOMENT = 200, NAP = 20 }; /* milliseconds */
     struct pollfd wanted = { .fd = fd, .events = events };
+    int queue = send_queue(fd), milliseconds = events == POLLOUT || queue > 0 || waiting.promised ? NAP : MOMENT, ready;
+    int64_t left, began;
 
-    if (waiting.since == 0 || queue < waiting.queue)
-        waiting.since = now;
+    show_progress();
+    if (queue < waiting.queue) /* the other side's kernel has acknowledged bytes: that is progress too */
+        waiting.waited = 0;
     waiting.queue = queue;
-    if (patience > 0)
-        left = waiting.since + (int64_t)patience * SECOND - now;
+    left = patience == 0 ? SECOND : (int64_t)patience * SECOND - waiting.waited;
     if (left <= 0) {
         patience_ran_out = true;
         errno = ETIMEDOUT;
@@ -450,57 +414,28 @@ static inline int wait_for_peer(int fd, short events)
     }
     if (left / 1000 < milliseconds)
         milliseconds = (int)(left / 1000) + 1;
-    if (waiting.promised) { /* and the call had to wait even so, as when TCP is short of memory: do not spin */
-        wanted.events = 0;
-        milliseconds = milliseconds < LITTLE_MOMENT ? milliseconds : LITTLE_MOMENT;
-    }
-    ready = poll(&wanted, 1, milliseconds);
+
+    /* If poll has promised that the call would not have to wait, and it had to even so, as when TCP is short of memory,
+     * then a nap without asking poll: it might promise the same again and again. */
+    began = microseconds();
+    ready = poll(&wanted, waiting.promised ? 0 : 1, milliseconds);
     waiting.promised = ready > 0;
-    show_progress();
+    waiting.waited += microseconds() - began;
     return ready < 0 && errno == EINTR ? 0 : ready;
 }
 
-/* For a call on socket FD that has failed: if it only had to wait, does so, for EVENTS. Returns true if the call should be
- * made again. */
+/* For a read or write (EVENTS is POLLIN or POLLOUT) on socket FD that has failed: if it only has to wait, does so. Returns
+ * true if the call should be made again. */
 static inline bool try_again(int fd, short events)
 {
-    return errno == EINTR || (errno == EAGAIN && wait_for_peer(fd, events) >= 0);
-}
-
-/* Reads what has arrived on socket FD, at most LENGTH bytes, as soon as there is anything. Returns how many bytes, 0 at
- * end-of-file, or -1 with errno set. */
-static inline ssize_t receive(int fd, void *data, size_t length)
-{
-    ssize_t count;
-
-    while ((count = read(fd, data, length)) < 0 && try_again(fd, POLLIN))
-        ;
-    return count;
-}
-
-/* Writes as many of LENGTH bytes to socket FD as its send buffer takes, as soon as it takes any. Returns how many, or -1
- * with errno set. That the buffer was full, and for how long, is noted for the trace. */
-static inline ssize_t send_some(int fd, const void *data, size_t length)
-{
-    int64_t full_since = 0;
-    ssize_t count;
-
-    while ((count = write(fd, data, length)) < 0) {
-        if (errno == EAGAIN && full_since == 0) {
-            full_since = microseconds();
-            if (transfer.stalls++ == 0)
-                trace(fd, "the send buffer is full: waiting");
-            errno = EAGAIN;
-        }
-        if (!try_again(fd, POLLOUT))
-            return -1;
+    if (errno != EAGAIN)
+        return errno == EINTR;
+    if (events == POLLOUT && transfer.full == 0) {
+        transfer.full = microseconds();
+        if (transfer.stalls++ == 0)
+            trace(fd, "the send buffer is full: waiting");
     }
-    if (full_since != 0) {
-        transfer.stalled += microseconds() - full_since;
-        if (transfer.stalls == 1)
-            trace(fd, "there is room again, after %jd microseconds", (intmax_t)(microseconds() - full_since));
-    }
-    return count;
+    return wait_for_peer(fd, events) >= 0;
 }
 
 /* ---- Sockets ------------------------------------------------------------------------------------------------- */

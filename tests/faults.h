@@ -322,7 +322,7 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 /* The table: what may befall the call (from its manual page, what matters for these programs), what it returns then,
  * and the call itself, which inside its own macro is the real one. */
 #define socket(...)      (fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0 ? -1 : socket(__VA_ARGS__))
-#define accept(...)      (fault("accept", "+EINTR +EAGAIN !EAGAIN-forever +ECONNABORTED EMFILE ENOMEM") != 0 ? -1 : \
+#define accept(...)      (fault("accept", "+EINTR +EAGAIN EAGAIN-forever +ECONNABORTED EMFILE ENOMEM") != 0 ? -1 : \
                           accept(__VA_ARGS__))
 #define pipe(...)        (fault("pipe", "+EMFILE +ENFILE") != 0 ? -1 : pipe(__VA_ARGS__))
 #define bind(...)        (fault("bind", "EADDRINUSE EACCES EADDRNOTAVAIL") != 0 ? -1 : bind(__VA_ARGS__))
@@ -353,6 +353,7 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 #define sigprocmask(...) (fault("sigprocmask", "EINVAL") != 0 ? -1 : sigprocmask(__VA_ARGS__))
 #define clock_gettime(...) (fault("clock_gettime", "EINVAL") != 0 ? -1 : clock_gettime(__VA_ARGS__))
 #define atexit(...)      (fault("atexit", "failure") != 0 ? -1 : atexit(__VA_ARGS__))
+#define sleep(...)       (fault("sleep", "+EINTR") != 0 ? (__VA_ARGS__) : sleep(__VA_ARGS__))
 #define localtime_r(...) (fault("localtime_r", "+EOVERFLOW") != 0 ? NULL : localtime_r(__VA_ARGS__))
 #define setenv(...)      (fault("setenv", "ENOMEM") != 0 ? -1 : setenv(__VA_ARGS__))
 

@@ -1,7 +1,9 @@
 /*
  * lanes.c - runs the sections of tests/run.sh, two at a time, and tells of each as it ends.
  *
- *     tests/lanes [-j LANES] SCRIPT SECTION...        runs "sh SCRIPT -s SECTION" for each SECTION, LANES (2) at a time
+ *     tests/lanes [-j LANES] [-t SECONDS] SCRIPT SECTION...
+ *
+ * runs "sh SCRIPT -s SECTION" for each SECTION, LANES (2) at a time, and ends a section that takes more than SECONDS.
  *
  * Each section runs in an empty directory and a process group of its own, both gone when it has ended; a process that it
  * leaves behind is a failure. Its last line of output must say `N passed, N failed` or `N passed, N failed, N skipped`;
@@ -32,6 +34,7 @@ static struct lane {
 } lanes[LANES_MAX];
 
 static const char *script;
+static int limit;                   /* of what a section may take, in seconds; 0 is none */
 static char output[OUTPUT_MAX];     /* of the section that is looked at */
 static long passed, failed, skipped;
 static sigset_t awaited, before;    /* the signals that main waits for, and those that were blocked at the start */
@@ -69,10 +72,10 @@ static void start(struct lane *lane, const char *section)
 static bool group_ends(pid_t group)
 {
     const struct timespec pause = { .tv_nsec = 10000000 };
-    const int64_t limit = microseconds() + GRACE * (int64_t)1000000;
+    const int64_t end = microseconds() + GRACE * (int64_t)1000000;
 
     while (waitpid(-group, NULL, WNOHANG) > 0 || kill(-group, 0) == 0) {
-        if (microseconds() > limit) {
+        if (microseconds() > end) {
             kill(-group, SIGKILL);
             return false;
         }
@@ -131,6 +134,14 @@ static void tell(const struct lane *lane, int status, int64_t processor, bool le
     failed += bad;
     skipped += not_made;
     remove_tree(place_of(lane->section, "in"));
+}
+
+/* Ends the sections that take too long. */
+static void end_slow_ones(void)
+{
+    for (struct lane *lane = lanes; lane < lanes + LANES_MAX && limit > 0; lane++)
+        if (lane->section != NULL && microseconds() > lane->began + limit * (int64_t)1000000)
+            kill(-lane->pid, SIGTERM);
 }
 
 /* Tells which sections are still at it. */
@@ -195,10 +206,10 @@ int main(int argc, char *argv[])
     char path[PATH_MAX];
 
     tool = "lanes";
-    while ((letter = getopt(argc, argv, "+j:")) != -1)
-        count = letter == 'j' ? atoi(optarg) : 0;
+    while ((letter = getopt(argc, argv, "+j:t:")) != -1)
+        *(letter == 't' ? &limit : &count) = letter == '?' ? 0 : atoi(optarg);
     if (count < 1 || count > LANES_MAX || argc - optind < 2) {
-        fprintf(stderr, "usage: lanes [-j LANES] SCRIPT SECTION...\n");
+        fprintf(stderr, "usage: lanes [-j LANES] [-t SECONDS] SCRIPT SECTION...\n");
         return 2;
     }
     script = realpath(argv[optind++], path);
@@ -228,6 +239,7 @@ int main(int argc, char *argv[])
             break_off(came);
         ended = look();
         running -= ended;
+        end_slow_ones();
         silent = ended > 0 ? 0 : silent + (came == SIGALRM);
         if (silent >= SILENCE) {
             tell_who_runs();

@@ -13,6 +13,9 @@
  *     meddle acl FILE ENTRY...                  sets that list
  *     meddle default DIRECTORY ENTRY...         sets the one that new files there get
  *     meddle as UID GID,... COMMAND...          runs COMMAND as this user in these groups
+ *     meddle many N COMMAND...                  runs COMMAND with all descriptors below N taken
+ *     meddle lease FILE COMMAND...              runs COMMAND; whoever else opens FILE has to wait until we have been
+ *                                               told so and have let go of it
  *
  * DEEDS and AFTER are "rename A B"; "put A B", which makes B one more name of A in place of what it was; "link TARGET
  * B", the same with a symbolic link; "remove A"; and "kill N", which sends COMMAND this signal; with semicolons between
@@ -25,6 +28,7 @@
 #include "tools.h"
 
 #include <grp.h>
+#include <sys/resource.h>
 
 enum { CANNOT = 77, ENTRIES_MAX = 32, CALLS_MAX = 5000 };
 
@@ -297,7 +301,39 @@ static int watch(char **words)
     return status;
 }
 
+static int leased = -1;
+
+static void let_go(int signal_number)
+{
+    (void)signal_number;
+    fcntl(leased, F_SETLEASE, F_UNLCK);
+}
+
+static int lease(char **words)
+{
+    leased = must(open(words[0], O_RDWR | O_CLOEXEC), words[0]);
+    signal(SIGIO, let_go);
+    if (fcntl(leased, F_SETLEASE, F_WRLCK) != 0)
+        return CANNOT;
+    return status_of(start_program(words + 1, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO));
+}
+
 #endif
+
+static int many(char **words)
+{
+    int least = atoi(words[0]);
+    struct rlimit limit;
+
+    must(getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
+    limit.rlim_cur = limit.rlim_max;
+    if (limit.rlim_max < (rlim_t)least + 32 || setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return CANNOT;
+    while (must(dup(STDIN_FILENO), "dup") < least - 1)
+        ;
+    execvp(words[1], words + 1);
+    die(words[1]);
+}
 
 static int as(char **words)
 {
@@ -318,17 +354,19 @@ int main(int argc, char *argv[])
 {
     static const struct { const char *name; int least; } modes[] = {
         { "each", 4 }, { "early", 4 }, { "grow", 3 }, { "watch", 2 }, { "state", 1 }, { "acl", 2 },
-        { "default", 2 }, { "as", 3 },
+        { "default", 2 }, { "as", 3 }, { "many", 2 }, { "lease", 2 },
     };
+    enum { MODES = sizeof modes / sizeof modes[0] };
     size_t mode = 0;
 
     tool = "meddle";
-    while (mode < 8 && (argc < 2 || strcmp(argv[1], modes[mode].name) != 0))
+    while (mode < MODES && (argc < 2 || strcmp(argv[1], modes[mode].name) != 0))
         mode++;
-    if (mode == 8 || argc - 2 < modes[mode].least) {
+    if (mode == MODES || argc - 2 < modes[mode].least) {
         fprintf(stderr, "usage: meddle each|early FILE DEEDS AFTER COMMAND... | watch DIRECTORY COMMAND... |\n"
                         "       meddle grow FILE N COMMAND... | state FILE... | acl FILE ENTRY... |\n"
-                        "       meddle default DIRECTORY ENTRY... | as UID GID,... COMMAND...\n");
+                        "       meddle default DIRECTORY ENTRY... | as UID GID,... COMMAND... |\n"
+                        "       meddle many N COMMAND... | lease FILE COMMAND...\n");
         return 2;
     }
     argv += 2;
@@ -341,8 +379,10 @@ int main(int argc, char *argv[])
     case 4: return state(argv);
     case 5: return set_acl(argv[0], "system.posix_acl_access", argv + 1);
     case 6: return set_acl(argv[0], "system.posix_acl_default", argv + 1);
+    case 9: return lease(argv);
 #endif
     case 7: return as(argv);
+    case 8: return many(argv);
     default: return CANNOT;
     }
 }

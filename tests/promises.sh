@@ -240,6 +240,10 @@ names() {
     check 'a link to nothing: nothing is made' is "$(find . -name nothing)" ''
     check 'nothing is left' clean .
 
+    cp "$client" runs
+    run "$server" -p 0 text @ ./runs -p PORT runs
+    check 'a program that is running' arrived text runs
+
     # At every moment between two system calls, what is there is replaced by something else.
     echo one >one && chmod 600 one
     echo two >two && chmod 640 two
@@ -341,6 +345,8 @@ one_line() {
     check 'client: no such directory' plain err "$shown"
     alone "$client" -p 1 "$odd.d"
     check 'client: a directory' plain err "$shown"
+    alone "$client" -p 1 "$(printf 'a\2331mb/x')"
+    check 'client: a control byte of another alphabet' plain err 'a\x9b1mb/x'
     alone "$client" -p 1 innocent
     check 'client: a link to nothing' plain err innocent
     alone "$client" -p 1 harmless
@@ -406,6 +412,20 @@ server: 'changes' was written to while it was being sent"
     else
         skip 'files of /proc'
     fi
+    # These claim to be empty too, but to read them fails, or has to wait.
+    if [ -e /proc/self/mem ]; then
+        echo old >kept
+        run "$server" -p 0 /proc/self/mem @ "$client" -p PORT kept
+        check 'a file that cannot be read is not an empty one' is "$s $c $(cat kept)" '1 1 old'
+        check 'a file that cannot be read: the message' said server "*cannot read '/proc/self/mem': *"
+    fi
+    cp random leased
+    run "$meddle" lease leased "$server" -p 0 leased @ "$client" -p PORT p/got
+    if [ "$s" = 77 ]; then
+        skip 'a file with a lease (not on this system, or not in this directory)'
+    else
+        check 'a file on which somebody has a lease' arrived random
+    fi
     odd=$(find /sys/kernel/mm /sys/kernel/profiling /sys/kernel/uevent_helper /sys/module/tcp_cubic/parameters -type f \
         -size 8 -perm -444 2>/dev/null | head -n 1)
     if [ -n "$odd" ]; then
@@ -453,6 +473,18 @@ stops() {
         run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ sh -c 'kill -$1 $(cat pid)' PORT $ignored
         check "server -k that shall not" both 0 0
     done
+    # A child that was there before the program became a server is no client.
+    run sh -c 'echo $$ >pid; true & exec "$@"' - "$server" -k -p 0 text @ \
+        sh -c '"$0" -p "$1" p/got; s=$?; kill $(cat pid); exit $s' "$client" PORT
+    check 'server -k with a child of somebody else' arrived text
+    check 'server -k with a child of somebody else: it does not count' said server '*1 clients served, 0 failed'
+    run sh -c 'echo $$ >pid; exec "$@"' - "$meddle" many 1100 "$server" -k -t 2 -p 0 text @ \
+        sh -c '"$0" -t 2 -p "$1" p/got; s=$?; kill $(cat pid); exit $s' "$client" PORT
+    case $s,$c in
+        77,none) skip 'more than a thousand descriptors (the limit is lower)' ;;
+        1,*) check 'server -k where all descriptors below 1100 are taken' said server '*server: *: Too many open files' ;;
+        *) check 'server -k where all descriptors below 1100 are taken' arrived text ;;
+    esac
     run "$peer" listen put abc sh 'for s in HUP INT QUIT TERM USR1; do kill -$s $(cat pid); done' put def fin get 30 @ \
         sh -c 'echo $$ >pid; trap "" HUP INT QUIT TERM USR1; exec "$0" -t 5 -p "$1" got' "$client" PORT
     check 'a client that shall ignore signals' is "$s $c $(cat got)" '0 0 abcdef'
