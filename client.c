@@ -271,10 +271,8 @@ static void remove_temporary(void)
  * signal could be deadly before the first has done its work. */
 static void end_by_signal(int signal_number)
 {
-    const struct sigaction deadly = { .sa_handler = SIG_DFL };
-
     remove_temporary();
-    sigaction(signal_number, &deadly, NULL);
+    signal(signal_number, SIG_DFL);
     raise(signal_number);
     _exit(128 + signal_number); /* only the first process of a container survives that */
 }
@@ -404,8 +402,9 @@ static bool look_into_directory(const char *file, struct stat *there)
     return found;
 }
 
-/* Finds the directory of what path leads to, the file whose status is OLD, or a new one if that is NULL. Returns
- * false if somebody is changing it just now. */
+/* Finds the directory of what path leads to, the file whose status is OLD, or a new one if that is NULL: where realpath
+ * says that a link leads counts only if it is what the kernel has opened. Returns false if it is not, because somebody
+ * is changing it just now. */
 static bool find_directory(const struct stat *old)
 {
     static struct stat link;

@@ -209,7 +209,6 @@ static inline const char *file_operand(int argc, char *argv[], const char *other
 /* Prepares what both programs rely on. */
 static inline void start_up(void)
 {
-    const struct sigaction ignore = { .sa_handler = SIG_IGN };
     int fd;
 
     if (setenv("POSIXLY_CORRECT", "", 1) != 0) /* the first operand ends the options, for the getopt of GNU too */
@@ -228,7 +227,7 @@ static inline void start_up(void)
 
     /* Without this, writing to a connection that is gone, or beyond a limit on the size of files, would kill the
      * program without a word. Now the write fails, with EPIPE or EFBIG (write(2), ERRORS). */
-    if (sigaction(SIGPIPE, &ignore, NULL) != 0 || sigaction(SIGXFSZ, &ignore, NULL) != 0)
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
         die(errno, "cannot ignore a signal");
 }
 
