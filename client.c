@@ -143,9 +143,10 @@ static ssize_t copy_block(int from)
     return count;
 }
 
-/* Moves what has arrived into the output, and returns as copy_block does. On Linux splice moves it into a pipe, and from
- * there into the output, and all that the pipe ever holds are references to pages of the kernel (splice(2)). But only bytes
- * that are there go this way: what an end-of-file is, only read says. What splice refuses, at either end, is copied. */
+/* Moves what has arrived into the output, and returns as copy_block does. On Linux splice moves it into a pipe, and
+ * from there into the output, and all that the pipe ever holds are references to pages of the kernel (splice(2)).
+ * But only bytes that are there go this way: what an end-of-file is, only read says. What splice refuses, at either
+ * end, is copied. */
 static ssize_t receive_block(void)
 {
 #if LINUX
@@ -188,9 +189,9 @@ static bool flush_to_disk(int fd)
     return result == 0 || errno == EINVAL || errno == ENOTSUP;
 }
 
-/* Receives until end-of-file. Each read returns what has arrived, at least one byte; how the server cut the data into
- * writes cannot be seen. 0 is the end: the server has closed its half. An error is not: after ECONNRESET, said once, read
- * would return 0 too, therefore nothing may be read after an error. */
+/* Receives until end-of-file. Each read returns what has arrived, at least one byte; how the server cut the data
+ * into writes cannot be seen. 0 is the end: the server has closed its half. An error is not: after ECONNRESET, said
+ * once, read would return 0 too, therefore nothing may be read after an error. */
 static void receive_file(void)
 {
     intmax_t flushed = 0;
@@ -236,17 +237,17 @@ static bool put_in_place(void)
     return true;
 }
 
-/* Sends the acknowledgement. Returns true, or false, and has warned, if that failed: then the file is here, but the server
- * cannot know. */
+/* Sends the acknowledgement. Returns true, or false, and has warned, if that failed: then the file is here, but the
+ * server cannot know. */
 static bool acknowledge(void)
 {
     size_t sent = 0;
     ssize_t count = finish_normally(connection) ? 0 : -1;
 
     while (count >= 0 && sent < ACKNOWLEDGEMENT_LENGTH) {
-        count = write(connection, acknowledgement + sent, ACKNOWLEDGEMENT_LENGTH - sent);
-        if (count < 0 && try_again(connection, POLLOUT))
-            count = 0;
+        while ((count = write(connection, acknowledgement + sent, ACKNOWLEDGEMENT_LENGTH - sent)) < 0 &&
+               try_again(connection, POLLOUT))
+            ;
         sent += count > 0 ? (size_t)count : 0;
     }
     if (count < 0)
@@ -278,8 +279,8 @@ static void end_by_signal(int signal_number)
     _exit(128 + signal_number); /* only the first process of a container survives that */
 }
 
-/* Has end_by_signal called for every signal that would end the program, whatever its name and system, but SIGKILL, which
- * cannot be caught. What was ignored from the start, as nohup(1) does it, stays ignored. */
+/* Has end_by_signal called for every signal that would end the program, whatever its name and system, but SIGKILL,
+ * which cannot be caught. What was ignored from the start, as nohup(1) does it, stays ignored. */
 static void catch_signals(void)
 {
     const struct sigaction action = { .sa_handler = end_by_signal, .sa_flags = SA_NODEFER };
@@ -306,9 +307,10 @@ static void catch_signals(void)
         }
 }
 
-/* Creates the temporary file in the directory of the destination, where rename can put it in place in one step, and goes
- * there: it can be removed even if that directory gets another name. No signal may come between the file's creation and
- * the moment its name is known. Not mkstemp: what a new file gets, from umask or a default ACL, depends on MODE. */
+/* Creates the temporary file in the directory of the destination, where rename can put it in place in one step, and
+ * goes there: it can be removed even if that directory gets another name. No signal may come between the file's
+ * creation and the moment its name is known. Not mkstemp: what a new file gets, from umask or a default ACL,
+ * depends on MODE. */
 static void create_temporary(mode_t mode)
 {
     sigset_t all, before;
@@ -331,9 +333,9 @@ static void create_temporary(mode_t mode)
         die(errno, "cannot let signals in again");
 }
 
-/* Gives the temporary file the access control list of OLD (acl(5); it is an extended attribute, xattr(7)), if ALLOWED, or
- * none if that has none, whatever the directory wants new files to have. Returns 1 if there is a list, 0 if there is none,
- * or -1 if there may be one that the temporary file does not have. */
+/* Gives the temporary file the access control list of OLD (acl(5); it is an extended attribute, xattr(7)), if
+ * ALLOWED, or none if that has none, whatever the directory wants new files to have. Returns 1 if there is a list,
+ * 0 if there is none, or -1 if there may be one that the temporary file does not have. */
 static int copy_acl(int old, bool allowed)
 {
 #ifdef __linux__
@@ -353,10 +355,10 @@ static int copy_acl(int old, bool allowed)
     return 0;
 }
 
-/* Gives the temporary file, which is open to nobody else yet, owner, group and permissions of the file OLD that it will
- * replace, whose status was BEFORE, as far as the system lets us, and never more than these: where the group or the access
- * control list cannot be kept, group permissions go, and those of others as far as that would let in somebody whom the old
- * ones kept out. (The group permissions of a file with such a list are the list's mask.) */
+/* Gives the temporary file, which is open to nobody else yet, owner, group and permissions of the file OLD that it
+ * will replace, whose status was BEFORE, as far as the system lets us, and never more than these: where the group
+ * or the access control list cannot be kept, group permissions go, and those of others as far as that would let in
+ * somebody whom the old ones kept out. (The group permissions of a file with such a list are the list's mask.) */
 static void keep_permissions(int old, const struct stat *before)
 {
     /* Only root can give a file away; its owner can give it to a group of his. */
@@ -402,8 +404,8 @@ static bool look_into_directory(const char *file, struct stat *there)
     return found;
 }
 
-/* Finds the directory of what path leads to, the file whose status is OLD, or a new one if that is NULL. Returns false if
- * somebody is changing it just now. */
+/* Finds the directory of what path leads to, the file whose status is OLD, or a new one if that is NULL. Returns
+ * false if somebody is changing it just now. */
 static bool find_directory(const struct stat *old)
 {
     static struct stat link;
@@ -421,8 +423,8 @@ static bool find_directory(const struct stat *old)
     return old == NULL ? !found : found && same_file(old, &there);
 }
 
-/* Opens what is to be written to, before the server is bothered. What path leads to it is the kernel's right to decide: it
- * may refuse to follow a link that somebody has planted (proc_sys_fs(5), protected_symlinks). */
+/* Opens what is to be written to, before the server is bothered. What path leads to it is the kernel's right to
+ * decide: it may refuse to follow a link that somebody has planted (proc_sys_fs(5), protected_symlinks). */
 static void open_destination(void)
 {
     struct stat old, standard;
@@ -446,8 +448,8 @@ static void open_destination(void)
         if (file < 0 ? errno != ENOENT : fstat(file, &old) != 0)
             die(errno, "cannot write '%s'", path);
 
-        if (file >= 0 && !S_ISREG(old.st_mode)) /* a device, a pipe, or a FIFO, for which open has waited for a reader */
-            output = file;
+        if (file >= 0 && !S_ISREG(old.st_mode))
+            output = file; /* a device, a pipe, or a FIFO, for which open has waited for a reader */
         else if (find_directory(file >= 0 ? &old : NULL)) {
             create_temporary(file >= 0 ? 0600 : 0666);
             if (file >= 0) {

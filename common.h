@@ -1,6 +1,6 @@
 /*
- * common.h - what server.c and client.c share: the acknowledgement, messages and transcript, the command line, the trace,
- * waiting for the other side, and sockets.
+ * common.h - what server.c and client.c share: the acknowledgement, messages and transcript, the command line, the
+ * trace, waiting for the other side, and sockets.
  *
  * Read server.c first, from top to bottom, then client.c, and look in here when a name is new. A function that returns
  * bool returns true if it succeeded, and false with errno set if it did not.
@@ -72,8 +72,8 @@ static bool output_was_closed;              /* there was no standard output when
 static bool patience_ran_out;               /* our own clock ended a wait; the kernel has an ETIMEDOUT of its own */
 static bool progress_visible;               /* the progress line stands on the terminal */
 
-/* Writes all LENGTH bytes to FD, a file, pipe or terminal on this machine, and waits for it as long as it takes, also if
- * whoever started us left it in non-blocking mode. */
+/* Writes all LENGTH bytes to FD, a file, pipe or terminal on this machine, and waits for it as long as it takes,
+ * also if whoever started us left it in non-blocking mode. */
 static inline bool write_all(int fd, const char *data, size_t length)
 {
     struct pollfd room = { .fd = fd, .events = POLLOUT };
@@ -89,9 +89,10 @@ static inline bool write_all(int fd, const char *data, size_t length)
     return true;
 }
 
-/* Prints START, the message, END and a newline to FD in one piece, in place of the progress line. Control bytes in the
- * message, as a file name may have them, come out as \xNN: a line stays one line, and nothing in it commands the terminal.
- * When the transcript cannot be written this is said once: the file matters more than the story about it. */
+/* Prints START, the message, END and a newline to FD in one piece, in place of the progress line. Control bytes in
+ * the message, as a file name may have them, come out as \xNN: a line stays one line, and nothing in it commands
+ * the terminal. When the transcript cannot be written this is said once: the file matters more than the story about
+ * it. */
 __attribute__((format(printf, 4, 5)))
 static inline void print_line(int fd, const char *start, const char *end, const char *format, ...)
 {
@@ -130,10 +131,10 @@ static inline const char *reason(int error)
     return text;
 }
 
-/* These take a format and what belongs in it, as printf does; warn and die take an errno value, or 0, before that. print
- * adds a line to the transcript. warn prints "program: message: reason" on standard error. die ends the program after
- * that, with status 1, and the kernel closes what is open: a connection with a reset, see reset_unless_finished.
- * usage_error ends it after the synopsis, with status 2. */
+/* These take a format and what belongs in it, as printf does; warn and die take an errno value, or 0, before that.
+ * print adds a line to the transcript. warn prints "program: message: reason" on standard error. die ends the
+ * program after that, with status 1, and the kernel closes what is open: a connection with a reset, see
+ * reset_unless_finished. usage_error ends it after the synopsis, with status 2. */
 #define print(...) print_line(transcript, "", "", __VA_ARGS__)
 #define warn(error, ...) print_line(STDERR_FILENO, PROGRAM ": ", reason(error), __VA_ARGS__)
 #define die(...) (warn(__VA_ARGS__), exit(EXIT_FAILURE))
@@ -141,8 +142,9 @@ static inline const char *reason(int error)
 
 /* ---- The command line ---------------------------------------------------------------------------------------- */
 
-/* Returns the value of option -LETTER in optarg: a decimal number from 0 to MOST, after which K (1024) or M (1024 K) may
- * stand if SUFFIX is true. Anything else is a usage error, blanks and signs too, which strtoul alone would let pass. */
+/* Returns the value of option -LETTER in optarg: a decimal number from 0 to MOST, after which K (1024) or M (1024
+ * K) may stand if SUFFIX is true. Anything else is a usage error, blanks and signs too, which strtoul alone would
+ * let pass. */
 static inline int parse_number(int letter, int most, bool suffix)
 {
     unsigned long number = ULONG_MAX, unit = 1; /* strtoul too returns ULONG_MAX for what is too large */
@@ -213,9 +215,9 @@ static inline void start_up(void)
     if (setenv("POSIXLY_CORRECT", "", 1) != 0) /* the first operand ends the options, for the getopt of GNU too */
         die(errno, "cannot set up the environment");
 
-    /* Were one of the descriptors 0, 1 and 2 closed, the next file or connection would take its number, and the transcript
-     * would go there. A socket without a connection fills the gap: nothing can be read from it or written to it, and
-     * Linux does not open it by another name, such as /dev/stdout. */
+    /* Were one of the descriptors 0, 1 and 2 closed, the next file or connection would take its number, and the
+     * transcript would go there. A socket without a connection fills the gap: nothing can be read from it or
+     * written to it, and Linux does not open it by another name, such as /dev/stdout. */
     output_was_closed = fcntl(STDOUT_FILENO, F_GETFD) < 0;
     do
         fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -242,8 +244,8 @@ static inline int64_t microseconds(void)
     return (int64_t)now.tv_sec * SECOND + now.tv_nsec / 1000;
 }
 
-/* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, or -1 if the system does not
- * tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, which is another name for TIOCOUTQ). */
+/* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, or -1 if the system
+ * does not tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, which is another name for TIOCOUTQ). */
 static inline int send_queue(int fd)
 {
     int bytes = 0, failed = 1;
@@ -261,8 +263,8 @@ static inline int send_queue(int fd)
     return failed != 0 ? -1 : bytes;
 }
 
-/* Returns how many bytes have arrived on socket FD and were not read, or -1 if that is not known (tcp(7), SIOCINQ, which
- * is another name for FIONREAD). */
+/* Returns how many bytes have arrived on socket FD and were not read, or -1 if that is not known (tcp(7), SIOCINQ,
+ * which is another name for FIONREAD). */
 static inline int receive_queue(int fd)
 {
     int bytes = 0, failed = 1;
@@ -290,7 +292,7 @@ static inline const char *trace_start(int fd)
         "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING" };
     struct tcp_info info;
     socklen_t length = sizeof info;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state < sizeof states / sizeof states[0])
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state <= TCP_CLOSING)
         state = states[info.tcpi_state];
 #else
     (void)fd;
@@ -312,8 +314,8 @@ static inline const char *trace_end(int fd)
     return unacknowledged < 0 || unread < 0 ? "" : end;
 }
 
-/* With -v, tells on standard error what has just happened on socket FD, or -1 if that is closed. sort makes one story of
- * the lines of both sides. Leaves nothing of use in errno. */
+/* With -v, tells on standard error what has just happened on socket FD, or -1 if that is closed. sort makes one
+ * story of the lines of both sides. Leaves nothing of use in errno. */
 #define trace(fd, ...) \
     (tracing ? print_line(STDERR_FILENO, trace_start(fd), trace_end(fd), __VA_ARGS__) : (void)0)
 
@@ -359,7 +361,7 @@ static inline void show_progress(void)
     progress_visible = write_all(STDERR_FILENO, line, strlen(line));
 }
 
-/* Notes progress: COUNT more bytes of the transfer went through connection FD. 0 stands for another kind of progress. */
+/* Notes progress: COUNT more bytes of the transfer went through connection FD, or, if that is 0, something else. */
 static inline void note_progress(int fd, ssize_t count)
 {
     int64_t was_full = transfer.full == 0 ? 0 : microseconds() - transfer.full;
@@ -385,47 +387,47 @@ static inline void end_transfer(int fd)
     note_progress(fd, 0);
     transfer.began = 0;
     trace(fd, "last bytes: %jd in all", transfer.bytes);
-    trace(-1, "total: %jd bytes in %.6f s, %.1f MB/s; waited %ld times for room, %.6f s in all", transfer.bytes, seconds,
-          megabytes / seconds, transfer.stalls, (double)transfer.was_full / 1e6);
+    trace(-1, "total: %jd bytes in %.6f s, %.1f MB/s; waited %ld times for room, %.6f s in all", transfer.bytes,
+          seconds, megabytes / seconds, transfer.stalls, (double)transfer.was_full / 1e6);
     if (was_visible)
         warn(0, "%.1f MB in %.1f s, %.1f MB/s", megabytes, seconds, megabytes / seconds);
 }
 
-/* Waits for the other side of socket FD until it is ready for EVENTS (POLLIN, POLLOUT), but never for long: Linux calls a
- * socket writable only when a third of its send buffer is free, which with a slow reader may not come to pass while there
- * has long been room. Returns 1 if it is ready or has failed, 0 if it is time to try again all the same, or -1 with errno
- * set, ETIMEDOUT when -t is over. */
+/* Waits for the other side of socket FD until it is ready for EVENTS (POLLIN, POLLOUT), but never for long: Linux
+ * calls a socket writable only when a third of its send buffer is free, which with a slow reader may not come to
+ * pass while there has long been room. Returns 1 if it is ready or has failed, 0 if it is time to try again all the
+ * same, or -1 with errno set, ETIMEDOUT when -t is over. */
 static inline int wait_for_peer(int fd, short events)
 {
     enum { MOMENT = 200, NAP = 20 }; /* milliseconds */
     struct pollfd wanted = { .fd = fd, .events = events };
-    int queue = send_queue(fd), milliseconds = events == POLLOUT || queue > 0 || waiting.promised ? NAP : MOMENT, ready;
-    int64_t left, began;
+    int queue = send_queue(fd), ready;
+    int64_t began;
 
     show_progress();
     if (queue < waiting.queue) /* the other side's kernel has acknowledged bytes: that is progress too */
         waiting.waited = 0;
     waiting.queue = queue;
-    left = patience == 0 ? SECOND : (int64_t)patience * SECOND - waiting.waited;
-    if (left <= 0) {
+    if (patience > 0 && waiting.waited >= (int64_t)patience * SECOND) {
         patience_ran_out = true;
         errno = ETIMEDOUT;
         return -1;
     }
-    if (left / 1000 < milliseconds)
-        milliseconds = (int)(left / 1000) + 1;
 
     /* If poll has promised that the call would not have to wait, and it had to even so, as when TCP is short of memory,
      * then a nap without asking poll: it might promise the same again and again. */
     began = microseconds();
-    ready = poll(&wanted, waiting.promised ? 0 : 1, milliseconds);
+    if (waiting.promised)
+        ready = poll(NULL, 0, NAP);
+    else
+        ready = poll(&wanted, 1, events == POLLOUT || queue > 0 ? NAP : MOMENT);
     waiting.promised = ready > 0;
     waiting.waited += microseconds() - began;
     return ready < 0 && errno == EINTR ? 0 : ready;
 }
 
-/* For a read or write (EVENTS is POLLIN or POLLOUT) on socket FD that has failed: if it only has to wait, does so. Returns
- * true if the call should be made again. */
+/* For a read or write (EVENTS is POLLIN or POLLOUT) on socket FD that has failed: if it only has to wait, does so.
+ * Returns true if the call should be made again. */
 static inline bool try_again(int fd, short events)
 {
     if (errno != EAGAIN)
@@ -455,8 +457,8 @@ static inline struct addrinfo *resolve(void)
     return list;
 }
 
-/* Makes socket FD non-blocking: a call that would wait fails with EAGAIN instead, and we wait in wait_for_peer, which has
- * a limit. Ends the program if that fails. */
+/* Makes socket FD non-blocking: a call that would wait fails with EAGAIN instead, and we wait in wait_for_peer,
+ * which has a limit. Ends the program if that fails. */
 static inline void set_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -467,9 +469,10 @@ static inline void set_nonblocking(int fd)
 
 /* From now on, whatever closes socket FD resets the connection: we, or the kernel after our death.
  *
- * Usually close sends what is left and then FIN, and a FIN reads as end-of-file: to the other side, a program that was
- * killed looks like one that had finished. With SO_LINGER and a time of 0, close throws away what was not sent and sends
- * RST, the ABORT of RFC 9293, 3.10.5, and the other side gets the error ECONNRESET. That costs no byte on the wire. */
+ * Usually close sends what is left and then FIN, and a FIN reads as end-of-file: to the other side, a program that
+ * was killed looks like one that had finished. With SO_LINGER and a time of 0, close throws away what was not sent
+ * and sends RST, the ABORT of RFC 9293, 3.10.5, and the other side gets the error ECONNRESET. That costs no byte on
+ * the wire. */
 static inline void reset_unless_finished(int fd)
 {
     const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
@@ -486,8 +489,8 @@ static inline bool finish_normally(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0;
 }
 
-/* Prints the sizes in bytes of both buffers of socket FD. Its last argument tells getsockopt how much room there is, and
- * getsockopt puts there how much it used: a value-result argument. */
+/* Prints the sizes in bytes of both buffers of socket FD. Its last argument tells getsockopt how much room there
+ * is, and getsockopt puts there how much it used: a value-result argument. */
 static inline void print_buffers(int fd)
 {
     int send = 0, receive = 0;
@@ -500,12 +503,12 @@ static inline void print_buffers(int fd)
     print("Recv buffer length ：%d", receive);
 }
 
-/* Asks for buffers of -b bytes for socket FD. The first time it prints the sizes before and after, because the answer is
- * hardly ever the number that was asked for: Linux takes the smaller of that and net.core.wmem_max or rmem_max, doubles it
- * to have room for its own bookkeeping, and goes no lower than a floor that comes from the size of its struct sk_buff
- * (socket(7), whose floors are those of an older kernel). To count for the window scale this must happen before listen or
- * connect (tcp(7)). With -b 0 nothing is set, and the kernel tunes both sizes while the connection runs; setting a size
- * ends that. */
+/* Asks for buffers of -b bytes for socket FD. The first time it prints the sizes before and after, because the
+ * answer is hardly ever the number that was asked for: Linux takes the smaller of that and net.core.wmem_max or
+ * rmem_max, doubles it to have room for its own bookkeeping, and goes no lower than a floor that comes from the
+ * size of its struct sk_buff (socket(7), whose floors are those of an older kernel). To count for the window scale
+ * this must happen before listen or connect (tcp(7)). With -b 0 nothing is set, and the kernel tunes both sizes
+ * while the connection runs; setting a size ends that. */
 static inline void set_buffers(int fd)
 {
     static bool printed;

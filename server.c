@@ -5,9 +5,9 @@
  *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
  *     ./client                     in another: receives it into log.txt
  *
- * Read from top to bottom: after main comes the whole story, in the order in which it happens, then the file that is sent.
- * The last chapter can be skipped: many clients at once (-k). common.h has what both sides share; client.c is the other
- * side.
+ * Read from top to bottom: after main comes the whole story, in the order in which it happens, then the file that is
+ * sent. The last chapter can be skipped: many clients at once (-k). common.h has what both sides share; client.c is
+ * the other side.
  */
 #define PROGRAM "server"
 
@@ -95,8 +95,9 @@ static void name_to_text(const struct sockaddr_storage *name, socklen_t length)
 
 /* Returns a listening socket, on the first of the addresses that -a and -p stand for that can be had.
  *
- * Whatever ends the server from now on, be it an error, a signal or a crash, makes the kernel close every connection with
- * a reset, until finish_normally is called. So a client reads end-of-file only if the shutdown below was reached. */
+ * Whatever ends the server from now on, be it an error, a signal or a crash, makes the kernel close every
+ * connection with a reset, until finish_normally is called. So a client reads end-of-file only if the shutdown
+ * below was reached. */
 static int listen_for_clients(void)
 {
     const int on = 1;
@@ -155,8 +156,9 @@ static int accept_connection(int listener)
     return connection;
 }
 
-/* True if ERROR, of accept or fork, is a want of something that others may give back. After any other error of accept the
- * next client may still come; many are those of a connection that is gone again (accept(2), "Error handling"). */
+/* True if ERROR, of accept or fork, is a want of something that others may give back. After any other error of
+ * accept the next client may still come; many are those of a connection that is gone again (accept(2), "Error
+ * handling"). */
 static bool is_shortage(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -205,8 +207,8 @@ static void serve_client(int connection)
     open_source();
     print("Start to send data '%s' to client %d", path, connection);
 
-    /* write returns when the kernel has the bytes in the send buffer of the socket, long before the client has them, and
-     * takes only what there is room for. */
+    /* write returns when the kernel has the bytes in the send buffer of the socket, long before the client has
+     * them, and takes only what there is room for. */
     transfer.began = microseconds();
     transfer.expected = unread;
     while ((in_block = read_source(connection, block)) > 0)
@@ -220,9 +222,9 @@ static void serve_client(int connection)
     end_transfer(connection);
     print("Send data done");
 
-    /* The half-close. It puts a FIN behind the last byte: the client reads the rest of the file and then end-of-file. But
-     * the connection stands, and what the client says can still be read. close would give up both directions, and the
-     * client's answer would be met with a reset (shutdown(2); RFC 9293, 3.6.1). */
+    /* The half-close. It puts a FIN behind the last byte: the client reads the rest of the file and then
+     * end-of-file. But the connection stands, and what the client says can still be read. close would give up both
+     * directions, and the client's answer would be met with a reset (shutdown(2); RFC 9293, 3.6.1). */
     if (shutdown(connection, SHUT_WR) != 0)
         die(errno, "client %d left before the end of '%s'", connection, path);
     trace(connection, "half-close: FIN behind the last byte");
@@ -245,9 +247,9 @@ static void serve_client(int connection)
     trace(connection, "acknowledgement received");
     print("%d：%s", connection, acknowledgement);
 
-    /* The end in good order. To close while there is something to read would send a reset even so (RFC 2525, 2.17), hence
-     * the rest of what the client sends is read and dropped first: other clients may pad their reply, or end it with a
-     * newline. Within limits: this is a courtesy. */
+    /* The end in good order. To close while there is something to read would send a reset even so (RFC 2525, 2.17),
+     * hence the rest of what the client sends is read and dropped first: other clients may pad their reply, or end
+     * it with a newline. Within limits: this is a courtesy. */
     if (!finish_normally(connection))
         warn(errno, "client %d may see a reset", connection);
     patience = DRAIN_SECONDS;
@@ -282,8 +284,8 @@ static void open_source(void)
 {
     char byte;
 
-    /* O_NONBLOCK: opening a FIFO does not wait for its writer. read_source does, and sees meanwhile if the client leaves.
-     * But open has to wait while somebody has a lease on the file (fcntl(2), F_SETLEASE). */
+    /* O_NONBLOCK: opening a FIFO does not wait for its writer. read_source does, and sees meanwhile if the client
+     * leaves. But open has to wait while somebody has a lease on the file (fcntl(2), F_SETLEASE). */
     source = open(path, O_RDONLY | O_NONBLOCK);
     if (source < 0 && errno == EAGAIN)
         source = open(path, O_RDONLY);
@@ -356,9 +358,9 @@ static void note_signal(int signal_number)
         stops++;
 }
 
-/* Has the signals that matter here noted, but blocks them: only wait_for_event lets them in, and a child never does. Ctrl-C
- * in a terminal sends SIGINT to all of us, but it is the parent that decides when its children end. What was ignored from
- * the start, as a shell has SIGINT in the background, stays ignored. */
+/* Has the signals that matter here noted, but blocks them: only wait_for_event lets them in, and a child never
+ * does. Ctrl-C in a terminal sends SIGINT to all of us, but it is the parent that decides when its children end.
+ * What was ignored from the start, as a shell has SIGINT in the background, stays ignored. */
 static void block_signals(void)
 {
     static const int numbers[] = { SIGCHLD, SIGINT, SIGTERM };
@@ -379,8 +381,8 @@ static void block_signals(void)
         sigdelset(&let_in, numbers[i]); /* also if whoever started us had blocked them */
 }
 
-/* Waits until a client connects to LISTENER, unless that is -1, or a signal comes, for MILLISECONDS at most, -1 for ever.
- * Then takes note of the children that have ended. Returns true if a client is there. */
+/* Waits until a client connects to LISTENER, unless that is -1, or a signal comes, for MILLISECONDS at most, -1 for
+ * ever. Then takes note of the children that have ended. Returns true if a client is there. */
 static bool wait_for_event(int listener, int milliseconds)
 {
     const struct timespec limit = { .tv_nsec = milliseconds * 1000000L };
@@ -408,8 +410,8 @@ static bool wait_for_event(int listener, int milliseconds)
     return ready > 0;
 }
 
-/* Has a new process serve CONNECTION, just as the server for a single client does. Returns true, or false with errno set
- * if there is no process to be had. */
+/* Has a new process serve CONNECTION, just as the server for a single client does. Returns true, or false with
+ * errno set if there is no process to be had. */
 static bool fork_child(int listener, int connection)
 {
     int place = 0, number;
@@ -436,8 +438,8 @@ static bool fork_child(int listener, int connection)
     return true;
 }
 
-/* Serves clients until SIGINT or SIGTERM, and then those that are being served to the end. On a second signal ends these
- * at once, which each of their clients sees as a reset. */
+/* Serves clients until SIGINT or SIGTERM, and then those that are being served to the end. On a second signal ends
+ * these at once, which each of their clients sees as a reset. */
 static void serve_many(int listener)
 {
     int connection = -1; /* accepted, and not yet in the hands of a child */

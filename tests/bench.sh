@@ -7,11 +7,11 @@
 # SIZE (512) in the environment is the size of the large file in MiB, ROUNDS (11) how often everything is done, and SEED
 # gives the order. The large file and its copy are in memory, /dev/shm or else TMPDIR, and need twice that much there.
 #
-# How to read it: in every round all of those compared take a turn, in an order drawn anew, because each pays for what
-# the one before it has left behind. A time runs from the start of the receiver, when the sender is listening already,
-# to the end of both. Every row has the median of its rounds, the least, and the spread: how far apart the two middle
+# How to read it: in every round each of the programs has one turn, in a new random order, because each pays for what
+# the one before it left behind. A time runs from the start of the receiver, when the sender is already listening, to
+# the end of both. Every row has the median of its rounds, the least, and the spread: how far apart the two middle
 # quarters reach, in percent of the median. "/ first" compares median and least with those of the first row. What counts
-# are these ratios: the seconds belong to the machine, named at the top, and to its load. MB/s are of 10^6 bytes. KiB
+# are these ratios: the seconds depend on the machine, named at the top, and its load. An MB is 10^6 bytes. KiB
 # are the largest resident sizes of sender and receiver. Every copy is compared with the original; one that differs ends
 # the run.
 set -u

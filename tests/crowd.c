@@ -7,9 +7,9 @@
  * The programs are ./server and ./client unless named. Where it matters that the server does not spin, it is
  * server-faults beside this program, which is aborted if it does (see faults.h). SEED decides what the file holds.
  *
- * A server is a tree of processes. Each holds the writing end of a pipe as its standard input, which none reads: when
- * our end sees end-of-file, all of them are gone. Everything here is one process group, as in a terminal, and a signal
- * to the group reaches all of the server's processes. Read main, then test_all.
+ * A server is a tree of processes. Each has the writing end of a pipe as its standard input, which nobody reads: when
+ * we see end-of-file at the other end, all of them are gone. Everything here is one process group, as in a terminal: a
+ * signal to the group reaches all of the server's processes. Read main, then test_all.
  */
 #include "tools.h"
 

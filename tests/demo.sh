@@ -2,16 +2,15 @@
 # demo.sh - plays the pair in one terminal and draws what happened: the server on the left, the client on the right,
 # time downwards. Run by `make demo`, with the word as SHOW.
 #
-#     sh tests/demo.sh                 what both programs tell (-v), with an arrow for what must have crossed in between
+#     sh tests/demo.sh                 the traces of both (-v), with arrows for what must have crossed in between
 #     sh tests/demo.sh packets         the same, with every TCP segment that did cross, as the kernel saw it
-#     sh tests/demo.sh close           what the half-close is good for: servers that close instead, and ours
-#     sh tests/demo.sh killed          what the reset is good for: a sender that is killed half-way, and ours
+#     sh tests/demo.sh close           what the half-close is for: servers that close instead, and ours
+#     sh tests/demo.sh killed          what the reset is for: a sender that is killed half-way, and ours
 #     sh tests/demo.sh transcripts     what both print, side by side
 #
-# Packets can be seen on Linux where one may look at them: as root, or where a user may make namespaces
-# (tests/packets.c). Else one line says so, and the pictures show what the programs tell. The client of the first two
-# waits a second before it acknowledges (-d 1), so that the server can be seen waiting. -t 3 is for the worst: nothing
-# here lasts longer than that.
+# Packets can be seen on Linux by root, or by anybody where users may make namespaces (tests/packets.c). Otherwise a
+# line says so, and the pictures are drawn from the traces. The client of the first two waits a second before it
+# acknowledges (-d 1), so that you can see the server wait. If something goes wrong, -t 3 ends it.
 #
 # The bad server, and the plain one, are tests/peer, whose arguments say what it does.
 # shellcheck disable=SC2016 # what stands in single quotes is for another shell

@@ -7,14 +7,14 @@
  *     FAULT='fork 1 EAGAIN-forever' tests/server-faults -k ...            its first fork fails, and each after it
  *
  * Each call that may fail is replaced by a macro (the table at the end) or a function, which first asks fault whether
- * and how this call shall fail. Calls are counted by name. Where it matters what a descriptor is, the name says it:
+ * and how this call should fail. Calls are counted by name. Where the kind of descriptor matters, the name says it:
  * read-socket, read-pipe, read-file; write-device is the transcript into /dev/null, and write-error goes to standard
  * error. In a process that the program has forked, names begin with child-, and counting begins anew.
  *
- * The failing call is not carried out, except that close closes, as on Linux, and an interrupted connect goes on
+ * The failing call is not made, except that close closes, as on Linux, and an interrupted connect goes on
  * connecting. Failures have the names that errno.h and netdb.h give them, and these: "short" moves one byte, "nothing"
- * has splice move none, "timeout" has poll return 0, "failure" leaves errno as it was. What ends in -forever befalls
- * all later calls of that name too. The mark in front says what a robust program makes of it:
+ * makes splice move none, "timeout" makes poll return 0, "failure" leaves errno as it was. A failure that ends in
+ * -forever happens to all later calls of that name too. The mark in front says what a robust program does about it:
  *
  *     +    it gets over it
  *     !    nobody may believe that the file has arrived

@@ -1,17 +1,17 @@
 /*
- * kill.c - the kill campaign: runs a server and a client again and again, sends one of them a signal at a moment chosen
- * by chance, and checks that what is left is what both have promised.
+ * kill.c - the kill campaign: runs a server and a client again and again, sends one of them a signal at a random
+ * moment, and checks that what is left is what both have promised.
  *
  *     tests/kill [-n RUNS] [-s SEED]        from the directory that holds server and client
  *
  * A run is a plan: who is killed, by SIGKILL, SIGINT or SIGTERM, once or again and again, after which line of the
  * transcript and how many microseconds later, with small socket buffers (-b 1025) or those of the kernel (-b 0), over a
  * destination that exists or does not. All of it follows from one number: run I of a campaign has SEED + I, and
- * "tests/kill -n 1 -s NUMBER", shown with every failure, makes that plan again. What it then meets is up to the
- * scheduler: a rare failure may take a few tries. Before these, a client that receives gets every signal that ends it.
+ * "tests/kill -n 1 -s NUMBER", shown with every failure, follows that plan again. The scheduler decides what happens
+ * then: a rare failure may take a few tries. Before these runs, a receiving client gets every signal that can end it.
  *
- * No verdict depends on how fast anything was: what must hold follows from what both said and how they ended. Read main
- * first, then judge. The exit status is 0 if every promise was kept.
+ * No verdict depends on how fast anything was, only on what both printed and how they ended. Read main first, then
+ * judge. The exit status is 0 if every promise was kept.
  */
 #include "tools.h"
 

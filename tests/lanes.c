@@ -5,10 +5,11 @@
  *
  * runs "sh SCRIPT -s SECTION" for each SECTION, LANES (2) at a time, and ends a section that takes more than SECONDS.
  *
- * Each section runs in an empty directory and a process group of its own, both gone when it has ended; a process that
- * it leaves behind is a failure. Its last line of output says `N passed, N failed` or `N passed, N failed, N skipped`, or
- * it is taken for broken. Of the other lines those are shown that begin with "skip", all but those that begin with "ok" if it
- * failed. Who is still at it is told whenever there was nothing to tell for a while, with the last line that it wrote.
+ * Each section runs in an empty directory and a process group of its own, both gone when it has ended; a process that it
+ * leaves behind is a failure. Its last line of output must say `N passed, N failed` or `N passed, N failed, N skipped`;
+ * otherwise the section counts as broken. Other lines are shown if they begin with "skip"; if the section failed, all
+ * but those that begin with "ok". After a few seconds of silence it says which sections are running, and the last line
+ * of each.
  *
  * SIGHUP, SIGINT (Ctrl-C) and SIGTERM end everything at once. The last line is the sum, in the same form, and the exit
  * status 0 only if nothing failed.

@@ -1,5 +1,5 @@
 /*
- * meddle.c - somebody who does to the files of a program what a shell cannot, also between any two of its system calls.
+ * meddle.c - changes a program's files under its feet in ways that a shell cannot, between any two system calls.
  *
  *     meddle each FILE DEEDS AFTER COMMAND...   runs COMMAND over and over; each time DEEDS are done at a later moment,
  *                                               from its first to its last. Prints each time how it ended and what

@@ -1,7 +1,7 @@
 #!/bin/sh
 # network.sh - server and client across a network that misbehaves: packets that are lost, late, doubled, damaged or in
-# the wrong order, small packets, a line that is slow, and a cable that is cut. The file arrives whole, or whoever can
-# know says that it did not.
+# the wrong order, small packets, a slow line, and a cable that is cut. Either the whole file arrives, or the side that
+# can know says that it did not.
 #
 #     sh tests/network.sh [-s SEED]                  LONG=1 in the environment: larger files, more seeds, more cuts
 #     sh tests/network.sh run 'OPTION...' COMMAND    runs COMMAND at the near end of a cable with options of tests/link
@@ -12,12 +12,13 @@
 #     sh tests/network.sh run '-d 10' tests/pair DIRECTORY sh -c 'exec $FAR ./server -a 10.77.0.2 -b 64K -p 0 FILE' @ \
 #         ./client -a 10.77.0.2 -b 64K -p PORT /dev/null
 #
-# In that form it exits as COMMAND does, after a line about the cable, or with 77 where COMMAND cannot be run like that.
+# In that form it prints a line about the cable and exits with the status of COMMAND, or with 77 where this cannot be
+# done.
 #
-# The two ends are network namespaces, which nothing enters or leaves, in namespaces of users, mounts and processes of
-# their own. So this needs no root where the kernel lets users have that, and all of it, cables and processes, is gone
-# with the first process in there, however it ends. Several cables are in use at a time. What was hit is shown with
-# every test, and the same SEED (or -s SEED) hits it again, as far as the timers of the kernel let it.
+# The two ends are network namespaces with no way in or out, in user, mount and process namespaces of their own. So it
+# needs no root where the kernel lets users make these, and everything, cables and processes, is gone when the first
+# process in there ends, however it ends. Several cables are in use at a time. Every test shows which packets were hit.
+# The same SEED (or -s SEED) hits the same ones again, as far as the kernel's timers allow.
 set -u
 [ "${1-}" != -s ] || { SEED=${2?-s needs a number} && shift 2; }
 export SEED="${SEED-1}"

@@ -20,11 +20,11 @@
  * seconds.
  *
  * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
- * numbers: seconds from the start of the first client to the end of all; seconds from the start of the server; and the
+ * numbers: seconds from the start of the first client to the end of all; the same from the start of the server; and the
  * largest resident sizes of server and client in KiB, as far as Linux tells them: none smaller than this program is
  * itself (getrusage(2), ru_maxrss). Exit with 0 if all ended with 0, 77 if it cannot be seen who listens, 1 otherwise.
  *
- * However this program ends, all that it started ends with it, unless that left its process group.
+ * However this program ends, everything it started ends with it, unless it has left the process group.
  */
 #include "tools.h"
 

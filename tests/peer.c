@@ -24,7 +24,7 @@
  *     peer sizes BYTES                prints what SO_SNDBUF and SO_RCVBUF are after both were set to BYTES
  *
  * So "listen send F fin get 1025" is the plainest file server there is, and "connect P into F put '...' pad 995" the
- * client that sends the acknowledgement in a buffer of 1025 bytes. With wait and touch scripts and peers take turns.
+ * client that sends the acknowledgement in a buffer of 1025 bytes. With wait and touch, scripts and peers take turns.
  * Exits with 0 if all of it worked, 1 if the other side did not do its part (it reset while we read, say), 2 otherwise.
  */
 #include "tools.h"

@@ -1,7 +1,7 @@
-# promises.sh - tests what the README promises at its side doors. Read by tests/run.sh, whose helpers it uses.
+# promises.sh - tests the README's promises in unusual places. Read by tests/run.sh, whose helpers it uses.
 #
-# Urgent bytes, slow peers, closed descriptors, permissions, links, directories that move, names that hold more than
-# letters, sources that change: what is not the way these programs are meant to be used, and has to be right even so.
+# Urgent bytes, slow peers, closed descriptors, permissions, links, directories that move, names with odd characters,
+# sources that change: nobody uses these programs like this on purpose, and they have to be right all the same.
 # shellcheck shell=sh disable=SC2016,SC2154 # what stands in single quotes is for the inner shell; run.sh sets the rest
 
 # shellcheck disable=SC2034 # for run.sh

@@ -1,18 +1,18 @@
 #!/bin/sh
-# run.sh - tests the pair: sends files of many kinds, between many kinds of peers, and looks at what arrives and what is
-# said. Run by `make test`, and with LONG=1 by `make torture`.
+# run.sh - tests the pair: sends files of many kinds between many kinds of peers, and checks what arrives and what the
+# programs print. Run by `make test`, and with LONG=1 by `make torture`.
 #
 #     sh tests/run.sh                  every section, three at a time: many of them mostly wait
 #     sh tests/run.sh wire sources     only these
-#     SEED=7 sh tests/run.sh           with a sample of the long tests that can be had again; LONG=1 runs all of them
+#     SEED=7 sh tests/run.sh           the same sample of the long tests every time; LONG=1 runs all of them
 #
 # A line appears as each section ends (tests/lanes.c runs this file again for each), then `N passed, N failed`.
 # Ports are the kernel's choice, and every section works in a directory of its own, which is gone at the end.
 #
-# A section is a function. It starts programs with run or alone and looks at what they did with check; what they need
-# stands under "Helpers". promises.sh and shows.sh beside this file hold more sections. What a test compares must not be there
-# before: run removes the files got and p/got, where clients put what they receive; a
-# file that shall be there before is called kept.
+# A section is a function. It starts programs with run or alone, and checks with check what they did; see "Helpers".
+# promises.sh, shows.sh and readme.sh beside this file hold more sections. No test may pass because of a file that an
+# earlier one left: run removes got and p/got, where clients put what they receive. A file that has to be there before
+# the test is called kept.
 # shellcheck disable=SC2016 # what stands in single quotes is for the inner shell
 set -u
 export LC_ALL=C

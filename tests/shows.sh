@@ -1,6 +1,6 @@
-# shellcheck shell=sh disable=SC2154,SC2016 # see run.sh: what is set there, and single quotes shows.sh - the section of
-# run.sh about `make demo`: what it draws is what happened. Checks tests/packets first, then each picture by the numbers
-# in it, with packets and without, as nobody too, several at once.
+# shows.sh - the section of run.sh about `make demo`: it draws what happened. Checks tests/packets first, then each
+# picture by the numbers in it: with packets and without, as the user nobody as well, and several at once.
+# shellcheck shell=sh disable=SC2154,SC2016 # see run.sh: what is set there, and single quotes
 
 # Sums up the segments that tests/packets wrote to the file $1: what begins or ends something, the bytes of each side,
 # whether the numbers add up, whether the server respected the window, and whether the time goes on.

@@ -1,5 +1,5 @@
 /*
- * torture.c - makes each call of server and client fail that may, one in each run, and checks that the promises hold:
+ * torture.c - makes every call of both programs that can fail do so, one per run, and checks that the promises hold:
  *
  *     torture [-j RUNS] SERVER CLIENT                       every call in every way, RUNS at a time (4)
  *     torture -n SAMPLE [-s SEED] SERVER CLIENT             so many of these cases; SEED says which
@@ -8,12 +8,12 @@
  * SERVER and CLIENT are compiled with faults.h, which does the failing. Each setup is run once undisturbed, which
  * yields the list of calls; a case is one call of one side and one of its failures. Whatever fails, after the run:
  *
- *  - both programs have ended by themselves, with status 0 or 1, and none did spin;
+ *  - both programs have ended by themselves, with status 0 or 1, and neither spun;
  *  - client 0: the destination is the file, byte for byte; client 1: it is what it was before, and nothing else is left
  *    behind either (a pipe got a beginning of the file);
  *  - the server is content (status 0; with -k, 1 client served) only if the client is (0);
- *  - who is not has said why in exactly one line, naming the error if that came from the call;
- *  - the program that was hit has closed nothing that was not open;
+ *  - a side that is not has said why, in exactly one line that names the error if it came from the call;
+ *  - the program whose call failed has closed nothing that was not open;
  *  - after a failure marked ! (a write, a flush, a rename), or ? on the client's side, the server is not content;
  *  - a failure marked + (an interrupted call, a short count) has not disturbed anything: both are content;
  *  - when a call says EAGAIN for ever, -t ends it, and not too early.
