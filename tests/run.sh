@@ -853,7 +853,7 @@ waits() {
         "$pair" w4 "$server" -t 1 -p 0 random @ "$peer" connect PORT put "$thanks" stay &
         "$pair" w5 "$peer" listen stay @ "$client" -t 1 -p PORT w5/got &
         "$pair" w6 "$peer" listen send text stay @ "$client" -b 0 -t 1 -p PORT kept &
-        "$pair" w7 "$server" -t 1 -p 0 text @ "$peer" connect PORT eof drip 700 'I have' stay &
+        "$pair" w7 "$server" -t 1 -p 0 text @ "$peer" connect PORT eof drip 700 'I have' close &
         "$pair" w8 "$peer" full w8/done @ \
             sh -c '"$0" -t 1 -p "$1" w8/got; s=$?; echo >w8/done; exit $s' "$client" PORT &
         wait
