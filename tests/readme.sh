@@ -74,7 +74,8 @@ same_picture() {
             if (NF < 3) { kind = "text"; text = $0 }
             else if (text ~ /^<-|->$/) kind = "arrow"
             else if (text ~ /^ *\(.*\) *$/) kind = "note"
-            else kind = text ~ /^ [^ ]/ ? "server" : "client"
+            # The events of the server begin at the left. One of the client takes all the room.
+            else kind = text ~ /^ [^ ]/ && text !~ /server has closed/ ? "server" : "client"
             if (text !~ /^Exit/) gsub(/[0-9]+/, "N", text)
             if (kind == "arrow") {
                 text = (text ~ /^</ ? "<- " : "-> ") text
