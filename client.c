@@ -17,16 +17,16 @@ static const char help[] =
     "Receives a file from a server into FILE (log.txt) and acknowledges it.\n"
     "\n"
     "  -a ADDRESS  connect to this address or name, IPv4 or IPv6 (127.0.0.1)\n"
-    "  -b BYTES    size asked for both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
-    "  -d SECONDS  wait before acknowledging, to watch the server wait (0)\n"
+    "  -b BYTES    size to ask for both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
+    "  -d SECONDS  wait this long before acknowledging, to watch the server wait (0)\n"
     "  -h          show this help\n"
     "  -p PORT     connect to this port (8080)\n"
-    "  -t SECONDS  give up when the server makes no progress for so long; 0 never does (30)\n"
-    "  -v          trace on standard error what happens on the socket\n"
+    "  -t SECONDS  give up when the server makes no progress for this long; 0 never gives up (30)\n"
+    "  -v          trace what happens on the socket, on standard error\n"
     "\n"
-    "A regular file is replaced as a whole, once everything is there; a device, FIFO or pipe is written to\n"
-    "directly; - is standard output, and then the transcript goes to standard error.\n"
-    "Exit status: 0 the complete file is in place, 1 it is not, 2 usage error.\n";
+    "A regular file is replaced as a whole, once all of the new one is here. A device, FIFO or pipe is written to\n"
+    "directly. - is standard output, and the transcript then goes to standard error.\n"
+    "Exit status: 0 if the complete file is in place, 1 if it is not, 2 for a usage error.\n";
 
 #include "common.h"
 
@@ -85,7 +85,7 @@ int main(int argc, char *argv[])
 
 /* ---- The story ------------------------------------------------------------------------------------------------- */
 
-/* Connects to the first of the addresses that -a and -p stand for that answers. */
+/* Connects to the first address for -a and -p that answers. */
 static void connect_to_server(void)
 {
     struct addrinfo *list = resolve();
@@ -100,13 +100,13 @@ static void connect_to_server(void)
             continue;
         }
         set_nonblocking(connection);
-        reset_unless_finished(connection); /* a server that waits for a slow pipe learns at once that we are gone */
+        reset_on_close(connection); /* so that a server that waits for a slow pipe learns at once if we die */
         set_buffers(connection);
         if (!announced)
             print("Trying to connect server");
         announced = true;
 
-        /* The socket is non-blocking: connect only begins, and the outcome is there when the socket is writable. */
+        /* The socket is non-blocking: connect only starts, and has succeeded or failed once the socket is writable. */
         trace(connection, "connecting");
         error = connect(connection, where->ai_addr, where->ai_addrlen) == 0 ? 0 : errno;
         while (error == EINPROGRESS || error == EINTR) {
@@ -114,7 +114,7 @@ static void connect_to_server(void)
             if (ready < 0 || (ready > 0 && getsockopt(connection, SOL_SOCKET, SO_ERROR, &error, &length) != 0))
                 error = errno;
         }
-        note_progress(connection, 0);
+        restart_clock();
         if (error != 0) {
             close(connection);
             connection = -1;
@@ -136,7 +136,7 @@ static ssize_t copy_block(int from)
     ssize_t count;
 
     while ((count = read(from, block, sizeof block)) < 0)
-        if (!try_again(from, POLLIN))
+        if (!wait_to_retry(from, POLLIN))
             return -1;
     if (!write_all(output, block, (size_t)count))
         die(errno, "cannot write '%s'", path);
@@ -242,11 +242,11 @@ static bool put_in_place(void)
 static bool acknowledge(void)
 {
     size_t sent = 0;
-    ssize_t count = finish_normally(connection) ? 0 : -1;
+    ssize_t count = fin_on_close(connection) ? 0 : -1;
 
     while (count >= 0 && sent < ACKNOWLEDGEMENT_LENGTH) {
         while ((count = write(connection, acknowledgement + sent, ACKNOWLEDGEMENT_LENGTH - sent)) < 0 &&
-               try_again(connection, POLLOUT))
+               wait_to_retry(connection, POLLOUT))
             ;
         sent += count > 0 ? (size_t)count : 0;
     }
@@ -274,7 +274,7 @@ static void end_by_signal(int signal_number)
     remove_temporary();
     signal(signal_number, SIG_DFL);
     raise(signal_number);
-    _exit(128 + signal_number); /* only the first process of a container survives that */
+    _exit(128 + signal_number); /* only process 1 of a container survives that */
 }
 
 /* Has end_by_signal called for every signal that would end the program, whatever its name and system, but SIGKILL,

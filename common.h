@@ -2,8 +2,8 @@
  * common.h - what server.c and client.c share: the acknowledgement, messages and transcript, the command line, the
  * trace, waiting for the other side, and sockets.
  *
- * Read server.c first, from top to bottom, then client.c, and look in here when a name is new. A function that returns
- * bool returns true if it succeeded, and false with errno set if it did not.
+ * Read server.c first, from top to bottom, then client.c, and look here when you meet a new name. A function that
+ * returns bool returns true if it succeeded, and false with errno set if it did not.
  *
  * Who includes this has defined PROGRAM, its name, and help, what -h prints: a line with the synopsis, then the rest.
  */
@@ -59,7 +59,7 @@ enum {
     SECOND = 1000000,                   /* times are in microseconds */
 };
 
-/* What the command line says, and what holds when it is silent. */
+/* What the command line says, with the defaults. */
 static const char *address = "127.0.0.1";   /* -a: an address or a name */
 static const char *port = "8080";           /* -p */
 static int buffer_size = 1025;              /* -b: bytes; 0 leaves both buffers to the kernel */
@@ -68,7 +68,7 @@ static bool tracing;                        /* -v */
 static bool keep_serving;                   /* -k, of the server: no progress line then */
 
 static int transcript = STDOUT_FILENO;      /* where the transcript goes: elsewhere when the file itself goes there */
-static bool output_was_closed;              /* there was no standard output when the program started */
+static bool output_was_closed;              /* standard output was closed when the program started */
 static bool patience_ran_out;               /* our own clock ended a wait; the kernel has an ETIMEDOUT of its own */
 static bool progress_visible;               /* the progress line stands on the terminal */
 
@@ -134,7 +134,7 @@ static inline const char *reason(int error)
 /* These take a format and what belongs in it, as printf does; warn and die take an errno value, or 0, before that.
  * print adds a line to the transcript. warn prints "program: message: reason" on standard error. die ends the
  * program after that, with status 1, and the kernel closes what is open: a connection with a reset, see
- * reset_unless_finished. usage_error ends it after the synopsis, with status 2. */
+ * reset_on_close. usage_error ends it after the synopsis, with status 2. */
 #define print(...) print_line(transcript, "", "", __VA_ARGS__)
 #define warn(error, ...) print_line(STDERR_FILENO, PROGRAM ": ", reason(error), __VA_ARGS__)
 #define die(...) (warn(__VA_ARGS__), exit(EXIT_FAILURE))
@@ -360,18 +360,24 @@ static inline void show_progress(void)
     progress_visible = write_all(STDERR_FILENO, line, strlen(line));
 }
 
-/* Notes progress: COUNT more bytes of the transfer went through connection FD, or, if that is 0, something else. */
+/* The other side has made progress, or has a new task: it has the whole of -t again. */
+static inline void restart_clock(void)
+{
+    waiting.waited = 0;
+    waiting.promised = false;
+}
+
+/* Notes that COUNT more bytes of the transfer went through connection FD. */
 static inline void note_progress(int fd, ssize_t count)
 {
     int64_t was_full = transfer.full == 0 ? 0 : microseconds() - transfer.full;
 
-    waiting.waited = 0;
-    waiting.promised = false;
+    restart_clock();
     if (transfer.full != 0 && transfer.stalls == 1)
         trace(fd, "there is room again, after %jd microseconds", (intmax_t)was_full);
     transfer.full = 0;
     transfer.was_full += was_full;
-    if (transfer.bytes == 0 && count > 0)
+    if (transfer.bytes == 0)
         trace(fd, "first bytes: %zd", count);
     transfer.bytes += count;
     show_progress();
@@ -383,7 +389,7 @@ static inline void end_transfer(int fd)
     double seconds = (double)(microseconds() - transfer.began + 1) / 1e6, megabytes = (double)transfer.bytes / 1e6;
     bool was_visible = progress_visible;
 
-    note_progress(fd, 0);
+    restart_clock();
     transfer.began = 0;
     trace(fd, "last bytes: %jd in all", transfer.bytes);
     trace(-1, "total: %jd bytes in %.6f s, %.1f MB/s; waited %ld times for room, %.6f s in all", transfer.bytes,
@@ -427,7 +433,7 @@ static inline int wait_for_peer(int fd, short events)
 
 /* For a read or write (EVENTS is POLLIN or POLLOUT) on socket FD that has failed: if it only has to wait, does so.
  * Returns true if the call should be made again. */
-static inline bool try_again(int fd, short events)
+static inline bool wait_to_retry(int fd, short events)
 {
     if (errno != EAGAIN)
         return errno == EINTR;
@@ -472,7 +478,7 @@ static inline void set_nonblocking(int fd)
  * was killed looks like one that had finished. With SO_LINGER and a time of 0, close throws away what was not sent
  * and sends RST, the ABORT of RFC 9293, 3.10.5, and the other side gets the error ECONNRESET. That costs no byte on
  * the wire. */
-static inline void reset_unless_finished(int fd)
+static inline void reset_on_close(int fd)
 {
     const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
 
@@ -481,7 +487,7 @@ static inline void reset_unless_finished(int fd)
 }
 
 /* Everything has been said on connection FD: close may send an ordinary FIN again. */
-static inline bool finish_normally(int fd)
+static inline bool fin_on_close(int fd)
 {
     const struct linger linger = { .l_onoff = 0 };
 

@@ -1,13 +1,13 @@
 /*
- * server.c - sends a file over TCP, says that this was all by closing only its own half of the connection, and waits
- * until the client says that it has the file.
+ * server.c - sends a file over TCP, closes only its own half of the connection to say "that was all", and waits until
+ * the client says that it has the file.
  *
  *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
  *     ./client                     in another: receives it into log.txt
  *
- * Read from top to bottom: after main comes the whole story, in the order in which it happens, then the file that is
- * sent. The last chapter can be skipped: many clients at once (-k). common.h has what both sides share; client.c is
- * the other side.
+ * Read from top to bottom. After main comes the whole story, in the order in which it happens: socket, bind and listen
+ * (listen_for_clients), accept (accept_client), then write, shutdown, read and close (serve_client). You can skip the
+ * last chapter, many clients at once (-k). common.h has what both sides share; client.c is the other side.
  */
 #define PROGRAM "server"
 
@@ -16,16 +16,16 @@ static const char help[] =
     "Sends FILE (client.c) to the first client that connects, and waits for its acknowledgement.\n"
     "\n"
     "  -a ADDRESS  listen on this address or name, IPv4 or IPv6 (127.0.0.1)\n"
-    "  -b BYTES    size asked for both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
+    "  -b BYTES    size to ask for both socket buffers, K and M allowed; 0 leaves them to the kernel (1025)\n"
     "  -h          show this help\n"
     "  -k          keep serving, many clients at once, until SIGINT or SIGTERM\n"
-    "  -p PORT     listen on this port; 0 lets the kernel choose one, told on standard error (8080)\n"
-    "  -t SECONDS  give up when the client makes no progress for so long; 0 never does (30)\n"
-    "  -v          trace on standard error what happens on the socket\n"
+    "  -p PORT     listen on this port; 0 lets the kernel choose, and prints which on standard error (8080)\n"
+    "  -t SECONDS  give up when the client makes no progress for this long; 0 never gives up (30)\n"
+    "  -v          trace what happens on the socket, on standard error\n"
     "\n"
-    "FILE may be a regular file, or a pipe, FIFO or device, which is sent to its end.\n"
-    "With -k only a regular file. SIGINT or SIGTERM lets those being served finish, a second one does not.\n"
-    "Exit status: 0 the client has acknowledged the file, 1 it has not, 2 usage error.\n";
+    "FILE may be a regular file, or a pipe, FIFO or device, which is sent to its end. With -k it must be a regular\n"
+    "file, and SIGINT or SIGTERM lets the clients being served finish; a second signal cuts them off.\n"
+    "Exit status: 0 if the client acknowledged the file (with -k: if nobody was cut off), 1 if not, 2 usage error.\n";
 
 #include "common.h"
 
@@ -36,18 +36,18 @@ static const char help[] =
 #endif
 
 enum {
-    REPLY_MAX = 1025,           /* bytes of a reply that are looked at */
-    DRAIN_BYTES = 64 * 1024,    /* after the acknowledgement: how much more of the client is read and dropped, */
+    REPLY_MAX = 1025,           /* bytes of a reply that we look at, as many as a plain client may pad it to */
+    DRAIN_BYTES = 64 * 1024,    /* after the acknowledgement: how many more bytes are read and dropped, */
     DRAIN_SECONDS = 1,          /* and for how long */
-    CLIENTS_MAX = 256,          /* served at the same time with -k; whoever comes then waits in the queue of listen */
-    RETRY_MILLISECONDS = 200,   /* with -k: when to try again after there were no descriptors or processes to be had */
+    CLIENTS_MAX = 256,          /* served at the same time with -k; the next ones wait in the listen queue */
+    RETRY_MILLISECONDS = 200,   /* with -k: when to try again after running out of descriptors or processes */
 };
 
 static const char *path;                /* the name of the file to send */
 static int source = -1;                 /* that file, open for reading */
 static struct stat source_status;       /* what it was when it was opened */
-static off_t unread;                    /* how many bytes of it are still to be read; -1 if it is sent to its end */
-static char host[64], service[8];       /* where the client last accepted comes from: address and port in numbers */
+static off_t left_in_file;              /* bytes of it that are still to be read; -1 if it is sent to its end */
+static char host[64], service[8];       /* address and port, in numbers, of the client accepted last */
 
 static int listen_for_clients(void);
 static int accept_client(int listener);
@@ -68,13 +68,13 @@ int main(int argc, char *argv[])
     path = file_operand(argc, argv, "client.c");
     check_source();
 
-    listener = listen_for_clients(); /* whatever ends the server from here on resets every connection */
+    listener = listen_for_clients(); /* whatever ends this process from here on resets its connections */
     print("Waiting for connecting");
     if (keep_serving)
         serve_many(listener);
     else {
         connection = accept_client(listener);
-        close(listener); /* nobody else is served: whoever comes now is refused and not left waiting */
+        close(listener); /* nobody else is served: the next client is refused, not left waiting */
         serve_client(connection);
     }
     print("Server close");
@@ -83,27 +83,28 @@ int main(int argc, char *argv[])
 
 /* ---- The story ------------------------------------------------------------------------------------------------- */
 
-/* Writes address and port of NAME to host and service. */
-static void name_to_text(const struct sockaddr_storage *name, socklen_t length)
+/* Writes address and port of PEER to host and service. */
+static void address_to_text(const struct sockaddr_storage *peer, socklen_t length)
 {
-    int problem = getnameinfo((const struct sockaddr *)name, length, host, sizeof host, service, sizeof service,
+    int problem = getnameinfo((const struct sockaddr *)peer, length, host, sizeof host, service, sizeof service,
                               NI_NUMERICHOST | NI_NUMERICSERV);
 
     if (problem != 0)
         die(problem == EAI_SYSTEM ? errno : 0, "cannot print an address: %s", gai_strerror(problem));
 }
 
-/* Returns a listening socket, on the first of the addresses that -a and -p stand for that can be had.
+/* Tries the addresses for -a and -p in turn, and returns a socket that listens on the first that works.
  *
- * Whatever ends the server from now on, be it an error, a signal or a crash, makes the kernel close every
- * connection with a reset, until finish_normally is called. So a client reads end-of-file only if the shutdown
- * below was reached. */
+ * When a program dies, its kernel closes its connections, and to the client that looks like the end of the file. So we
+ * have every close send a reset instead, until fin_on_close is called. If the process that serves a client ends before
+ * that, by an error, a signal or a crash, the client sees an error. It reads end-of-file only if serve_client got as
+ * far as shutdown, which sends FIN without closing. */
 static int listen_for_clients(void)
 {
     const int on = 1;
     struct addrinfo *list = resolve();
-    struct sockaddr_storage name;
-    socklen_t length = sizeof name;
+    struct sockaddr_storage here;
+    socklen_t length = sizeof here;
     int listener = -1, error = 0;
 
     for (struct addrinfo *where = list; where != NULL && listener < 0; where = where->ai_next) {
@@ -113,11 +114,11 @@ static int listen_for_clients(void)
             continue;
         }
         set_nonblocking(listener);
-        reset_unless_finished(listener); /* every connection that is accepted inherits this, */
+        reset_on_close(listener); /* every connection accepted from it inherits this, */
         set_buffers(listener);           /* and this */
 
-        /* SO_REUSEADDR: the connections of an earlier run, which linger in TIME_WAIT, do not keep the port taken. Not
-         * SO_REUSEPORT: with it a second server could take this port too, and some of our clients (socket(7)). */
+        /* SO_REUSEADDR: old connections that the kernel still remembers (TIME_WAIT) do not block the port. Not
+         * SO_REUSEPORT: a second server could then take this port too, and get some of our clients (socket(7)). */
         if (setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
             bind(listener, where->ai_addr, where->ai_addrlen) != 0 ||
             listen(listener, SOMAXCONN) != 0) {
@@ -130,10 +131,10 @@ static int listen_for_clients(void)
     if (listener < 0)
         die(0, "cannot listen on %s port %s: %s%s", address, port, strerror(error),
             error == EADDRINUSE ? " (-p chooses another port)" : "");
-    if (strtoul(port, NULL, 10) == 0) { /* which one has the kernel chosen? */
-        if (getsockname(listener, (struct sockaddr *)&name, &length) != 0)
+    if (strtoul(port, NULL, 10) == 0) { /* which one did the kernel choose? */
+        if (getsockname(listener, (struct sockaddr *)&here, &length) != 0)
             die(errno, "cannot find out the port");
-        name_to_text(&name, length);
+        address_to_text(&here, length);
         warn(0, "listening on %s port %s", host, service);
     }
     trace(listener, "listening");
@@ -144,27 +145,28 @@ static int listen_for_clients(void)
  * Returns it, or -1 with errno set. */
 static int accept_connection(int listener)
 {
-    struct sockaddr_storage name;
-    socklen_t length = sizeof name;
-    int connection = accept(listener, (struct sockaddr *)&name, &length);
+    struct sockaddr_storage here;
+    socklen_t length = sizeof here;
+    int connection = accept(listener, (struct sockaddr *)&here, &length);
 
     if (connection >= 0) {
         set_nonblocking(connection);
-        reset_unless_finished(connection); /* Linux and the BSDs let it inherit that, but POSIX does not promise it */
-        name_to_text(&name, length);
+        reset_on_close(connection); /* inherited on Linux and the BSDs, but POSIX does not promise it */
+        address_to_text(&here, length);
     }
     return connection;
 }
 
-/* True if ERROR, of accept or fork, is a want of something that others may give back. After any other error of
- * accept the next client may still come; many are those of a connection that is gone again (accept(2), "Error
+/* True if ERROR, from accept or fork, means that we ran out of something that others may give back. After any other
+ * error from accept the next client may still come: often the last one has already gone (accept(2), "Error
  * handling"). */
 static bool is_shortage(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-/* Waits for a client, for -t at most. Returns the connection. */
+/* Waits for a client, for -t at most. Returns the connection. accept itself does not wait: while there is no client it
+ * fails with EAGAIN. */
 static int accept_client(int listener)
 {
     int connection;
@@ -175,12 +177,12 @@ static int accept_client(int listener)
         if (wait_for_peer(listener, POLLIN) < 0)
             die(errno, "no client came");
     }
-    note_progress(connection, 0);
+    restart_clock();
     return connection;
 }
 
-/* Returns the LENGTH bytes of REPLY as text, with everything that is not printable ASCII as \xNN: what comes from the
- * network must not command the terminal. The text is good until the next call. */
+/* Returns the LENGTH bytes of REPLY as text, with everything that is not printable ASCII as \xNN: nothing from the network
+ * may control the terminal. The text is valid until the next call. */
 static const char *reply_to_text(const char *reply, size_t length)
 {
     static char text[4 * REPLY_MAX + 1];
@@ -194,7 +196,7 @@ static const char *reply_to_text(const char *reply, size_t length)
     return text;
 }
 
-/* All that passes between one client and the server. Ends the program if anything goes wrong. */
+/* Everything that passes between one client and the server. Ends the program if anything goes wrong. */
 static void serve_client(int connection)
 {
     static char block[BLOCK_SIZE];
@@ -207,14 +209,14 @@ static void serve_client(int connection)
     open_source();
     print("Start to send data '%s' to client %d", path, connection);
 
-    /* write returns when the kernel has the bytes in the send buffer of the socket, long before the client has
-     * them, and takes only what there is room for. */
+    /* write returns once the bytes are in the socket's send buffer, long before the client has them, and takes only as
+     * many as there is room for. */
     transfer.began = microseconds();
-    transfer.expected = unread;
+    transfer.expected = left_in_file;
     while ((in_block = read_source(connection, block)) > 0)
         for (size_t sent = 0; sent < in_block; sent += (size_t)count) {
             while ((count = write(connection, block + sent, in_block - sent)) < 0)
-                if (!try_again(connection, POLLOUT))
+                if (!wait_to_retry(connection, POLLOUT))
                     die(errno, "client %d did not take all of '%s'", connection, path);
             note_progress(connection, count);
         }
@@ -222,22 +224,22 @@ static void serve_client(int connection)
     end_transfer(connection);
     print("Send data done");
 
-    /* The half-close. It puts a FIN behind the last byte: the client reads the rest of the file and then
-     * end-of-file. But the connection stands, and what the client says can still be read. close would give up both
-     * directions, and the client's answer would be met with a reset (shutdown(2); RFC 9293, 3.6.1). */
+    /* The half-close. It puts a FIN behind the last byte: the client reads the rest of the file and then end-of-file.
+     * The other direction stays open, and we can still read what the client says. close would give up both, and the
+     * client's answer would be met with a reset (shutdown(2); RFC 9293, 3.6.1). */
     if (shutdown(connection, SHUT_WR) != 0)
         die(errno, "client %d left before the end of '%s'", connection, path);
     trace(connection, "half-close: FIN behind the last byte");
     print("Output stream close");
 
-    /* Until the client's kernel has everything, FIN included, every byte that it acknowledges is progress. From then on
-     * the whole reply has -t. */
+    /* Until the client's kernel has everything, FIN included, every byte that it acknowledges is progress. After that
+     * the client has -t for its whole reply, however slowly it sends it. */
     while (send_queue(connection) > 0 && wait_for_peer(connection, POLLIN) == 0)
         ;
     trace(connection, "waits for the answer, and can still hear it");
     while (length < ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, length) == 0) {
         count = read(connection, reply + length, sizeof reply - length);
-        if (count == 0 || (count < 0 && !try_again(connection, POLLIN)))
+        if (count == 0 || (count < 0 && !wait_to_retry(connection, POLLIN)))
             break;
         length += count > 0 ? (size_t)count : 0;
     }
@@ -247,17 +249,17 @@ static void serve_client(int connection)
     trace(connection, "acknowledgement received");
     print("%d：%s", connection, acknowledgement);
 
-    /* The end in good order. To close while there is something to read would send a reset even so (RFC 2525, 2.17),
-     * hence the rest of what the client sends is read and dropped first: other clients may pad their reply, or end
-     * it with a newline. Within limits: this is a courtesy. */
-    if (!finish_normally(connection))
-        warn(errno, "client %d may see a reset", connection);
+    /* Now close may send FIN. But with something left_in_file it would still send a reset (RFC 2525, 2.17), so we first read
+     * and drop what else the client sends: other programs may pad their reply, or end it with a newline. A short limit
+     * of our own takes the place of -t: this is a courtesy. */
+    if (!fin_on_close(connection))
+        warn(errno, "client %d will see a reset", connection);
     patience = DRAIN_SECONDS;
-    note_progress(connection, 0);
+    restart_clock();
     do {
         count = read(connection, block, sizeof block);
         dropped += count > 0 ? (size_t)count : 0;
-    } while (dropped < DRAIN_BYTES && (count > 0 || (count < 0 && try_again(connection, POLLIN))));
+    } while (dropped < DRAIN_BYTES && (count > 0 || (count < 0 && wait_to_retry(connection, POLLIN))));
     trace(connection, count == 0 ? "end-of-file: the client has closed too" : "no end-of-file from the client");
     close(connection);
     trace(-1, "closed");
@@ -265,7 +267,7 @@ static void serve_client(int connection)
 
 /* ---- The file that is sent ------------------------------------------------------------------------------------- */
 
-/* Refuses a file that cannot be sent before anyone has to wait for it. It is opened only when there is a client. */
+/* Refuses a file that cannot be sent before anybody waits for it. The file is opened only when there is a client. */
 static void check_source(void)
 {
     struct stat status;
@@ -278,14 +280,14 @@ static void check_source(void)
         die(0, "cannot send '%s' more than once: it is not a regular file", path);
 }
 
-/* Opens the file. A regular file is sent as long as it is now; anything else to its end: a pipe, a device, or a file of
- * /proc, which says that it is empty and is not. */
+/* Opens the file. A regular file is sent at its present length; anything else to its end: a pipe, a device, or a file in
+ * /proc, which claims to be empty but is not. */
 static void open_source(void)
 {
     char byte;
 
-    /* O_NONBLOCK: opening a FIFO does not wait for its writer. read_source does, and sees meanwhile if the client
-     * leaves. But open has to wait while somebody has a lease on the file (fcntl(2), F_SETLEASE). */
+    /* O_NONBLOCK: opening a FIFO does not wait for its writer. read_source waits, and notices if the client leaves
+     * meanwhile. But open has to wait while somebody has a lease on the file (fcntl(2), F_SETLEASE). */
     source = open(path, O_RDONLY | O_NONBLOCK);
     if (source < 0 && errno == EAGAIN)
         source = open(path, O_RDONLY);
@@ -293,16 +295,16 @@ static void open_source(void)
         die(errno, "cannot open '%s'", path);
     if (keep_serving && !S_ISREG(source_status.st_mode))
         die(0, "'%s' is no longer a regular file", path);
-    unread = S_ISREG(source_status.st_mode) ? source_status.st_size : -1;
-    if (unread == 0 && pread(source, &byte, 1, 0) != 0 && fstat(source, &source_status) == 0)
-        unread = source_status.st_size > 0 ? source_status.st_size : -1;
+    left_in_file = S_ISREG(source_status.st_mode) ? source_status.st_size : -1;
+    if (left_in_file == 0 && pread(source, &byte, 1, 0) != 0 && fstat(source, &source_status) == 0)
+        left_in_file = source_status.st_size > 0 ? source_status.st_size : -1;
 }
 
-/* Reads the next bytes of the file into BLOCK. A pipe may be silent, and is waited for as long as it takes. Returns how
- * many bytes, 0 at the end of the file. Ends the program if the connection is reset meanwhile. */
+/* Reads the next bytes of the file into BLOCK. Waits for a silent pipe as long as it takes. Returns how many bytes it
+ * read, 0 at the end of the file. Ends the program if the connection is reset meanwhile. */
 static size_t read_source(int connection, char block[BLOCK_SIZE])
 {
-    /* For the connection no event is asked for: a reset is always reported (poll(2), POLLERR). */
+    /* We ask for no event on the connection: poll reports a reset anyway (poll(2), POLLERR). */
     struct pollfd wanted[] = { { .fd = source, .events = POLLIN }, { .fd = connection } };
     bool wait = !S_ISREG(source_status.st_mode);
     ssize_t count = -1;
@@ -314,30 +316,31 @@ static size_t read_source(int connection, char block[BLOCK_SIZE])
                 die(errno, "cannot wait for '%s'", path);
         if (wanted[1].revents != 0)
             die(ECONNRESET, "client %d left before the end of '%s'", connection, path);
-        count = read(source, block, unread >= 0 && unread < BLOCK_SIZE ? (size_t)unread : BLOCK_SIZE);
+        count = read(source, block, left_in_file >= 0 && left_in_file < BLOCK_SIZE ? (size_t)left_in_file : BLOCK_SIZE);
         if (count < 0 && errno != EAGAIN && errno != EINTR)
             die(errno, "cannot read '%s'", path);
         wait = true;
     }
-    if (unread > 0)
-        unread -= count;
+    if (left_in_file > 0)
+        left_in_file -= count;
     return (size_t)count;
 }
 
-/* Looks whether what was sent is the file as it was when it was opened. Ends the program if there is less of it now. */
+/* Checks that the file is still what it was when it was opened. Warns if it was written to, and ends the program if there
+ * is less of it now. */
 static void compare_source(void)
 {
     const intmax_t size = source_status.st_size;
     struct stat now;
 
-    if (unread < 0)
+    if (left_in_file < 0)
         return;
     if (fstat(source, &now) != 0)
         die(errno, "cannot tell whether '%s' has changed", path);
-    if (unread > 0)
+    if (left_in_file > 0)
         die(0, now.st_size == size ? "'%s' lacks %jd of the %jd bytes that it claims to have: send it through a pipe"
                                    : "'%s' is shorter than it was: %jd of its %jd bytes are missing",
-            path, (intmax_t)unread, size);
+            path, (intmax_t)left_in_file, size);
     if (now.st_size != size || now.st_mtim.tv_sec != source_status.st_mtim.tv_sec ||
         now.st_mtim.tv_nsec != source_status.st_mtim.tv_nsec)
         warn(0, "'%s' was written to while it was being sent", path);
@@ -348,19 +351,19 @@ static void compare_source(void)
 static pid_t children[CLIENTS_MAX];     /* the processes that serve a client; 0 is a free place */
 static int active;                      /* how many there are */
 static int served, failed;              /* how many have ended with status 0, and how many with another */
-static sigset_t let_in;                 /* the signals that are blocked while we wait: those from before */
+static sigset_t mask_while_waiting;     /* what stays blocked while we wait: none of the three signals below */
 static volatile sig_atomic_t stops;     /* how many times SIGINT or SIGTERM came */
 
-/* The handler of SIGINT and SIGTERM, and of SIGCHLD, which only has to end the wait. */
+/* The handler of SIGINT, SIGTERM and SIGCHLD. The last only has to end the wait. */
 static void note_signal(int signal_number)
 {
     if (signal_number != SIGCHLD)
         stops++;
 }
 
-/* Has the signals that matter here noted, but blocks them: only wait_for_event lets them in, and a child never
- * does. Ctrl-C in a terminal sends SIGINT to all of us, but it is the parent that decides when its children end.
- * What was ignored from the start, as a shell has SIGINT in the background, stays ignored. */
+/* Blocks the three signals that matter here. wait_for_event lets them in; a child never does, for Ctrl-C in a terminal
+ * sends SIGINT to all of us, but the parent decides when its children end. A signal that was ignored at the start, as
+ * SIGINT is in a shell's background jobs, stays ignored. */
 static void block_signals(void)
 {
     static const int numbers[] = { SIGCHLD, SIGINT, SIGTERM };
@@ -375,14 +378,14 @@ static void block_signals(void)
             ((before.sa_handler != SIG_IGN || i == 0) && sigaction(numbers[i], &note, NULL) != 0))
             die(errno, "cannot handle signal %d", numbers[i]);
     }
-    if (sigprocmask(SIG_BLOCK, &noted, &let_in) != 0)
+    if (sigprocmask(SIG_BLOCK, &noted, &mask_while_waiting) != 0)
         die(errno, "cannot block signals");
     for (int i = 0; i < 3; i++)
-        sigdelset(&let_in, numbers[i]); /* also if whoever started us had blocked them */
+        sigdelset(&mask_while_waiting, numbers[i]); /* also if whoever started us had blocked them */
 }
 
-/* Waits until a client connects to LISTENER, unless that is -1, or a signal comes, for MILLISECONDS at most, -1 for
- * ever. Then takes note of the children that have ended. Returns true if a client is there. */
+/* Waits for a client on LISTENER (none if it is -1) or a signal, for MILLISECONDS at most (-1: for ever). Then collects
+ * the children that have ended. Returns true if a client is there. */
 static bool wait_for_event(int listener, int milliseconds)
 {
     const struct timespec limit = { .tv_nsec = milliseconds * 1000000L };
@@ -394,15 +397,15 @@ static bool wait_for_event(int listener, int milliseconds)
     FD_ZERO(&readable);
     if (listener >= 0)
         FD_SET((unsigned)listener, &readable);
-    ready = pselect(listener + 1, &readable, NULL, NULL, milliseconds < 0 ? NULL : &limit, &let_in);
+    ready = pselect(listener + 1, &readable, NULL, NULL, milliseconds < 0 ? NULL : &limit, &mask_while_waiting);
     if (ready < 0 && errno != EINTR)
         die(errno, "cannot wait for clients");
-    /* When a client is there at once, Linux does not let a signal in: one could wait for ever. */
-    if (sigprocmask(SIG_SETMASK, &let_in, &blocked) != 0 || sigprocmask(SIG_SETMASK, &blocked, NULL) != 0)
+    /* Linux lets no signal in when a client is there at once: many clients could keep a signal waiting for ever. */
+    if (sigprocmask(SIG_SETMASK, &mask_while_waiting, &blocked) != 0 || sigprocmask(SIG_SETMASK, &blocked, NULL) != 0)
         die(errno, "cannot let signals in");
     while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
         for (int place = 0; place < CLIENTS_MAX; place++)
-            if (children[place] == ended) { /* and not one that we inherited from whoever became this program */
+            if (children[place] == ended) { /* not one that was there before this program began */
                 children[place] = 0;
                 active--;
                 *(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS ? &served : &failed) += 1;
@@ -410,8 +413,8 @@ static bool wait_for_event(int listener, int milliseconds)
     return ready > 0;
 }
 
-/* Has a new process serve CONNECTION, just as the server for a single client does. Returns true, or false with
- * errno set if there is no process to be had. */
+/* Starts a process that serves CONNECTION just as the server for one client does. Returns true, or false with errno
+ * set if there is no process to be had. */
 static bool fork_child(int listener, int connection)
 {
     int place = 0, number;
@@ -424,7 +427,7 @@ static bool fork_child(int listener, int connection)
         return false;
     }
     if (children[place] == 0) {
-        /* Each client gets a number of its own, so that its lines can be told from those of the others. */
+        /* Each client gets its own number, so that you can tell its lines from those of the others. */
         if (place > 0 && (number = fcntl(connection, F_DUPFD, connection + place)) >= 0) {
             close(connection);
             connection = number;
@@ -434,15 +437,15 @@ static bool fork_child(int listener, int connection)
         exit(EXIT_SUCCESS);
     }
     active++;
-    close(connection);
+    close(connection); /* the child still has it open, and only the last close resets */
     return true;
 }
 
-/* Serves clients until SIGINT or SIGTERM, and then those that are being served to the end. On a second signal ends
- * these at once, which each of their clients sees as a reset. */
+/* Serves clients until SIGINT or SIGTERM, then lets those being served finish. A second signal ends these at once, and
+ * their clients see a reset. */
 static void serve_many(int listener)
 {
-    int connection = -1; /* accepted, and not yet in the hands of a child */
+    int connection = -1; /* accepted, but no process serves it yet */
     bool complained = false, cut_off = false;
 
     if (listener >= FD_SETSIZE)
@@ -465,7 +468,7 @@ static void serve_many(int listener)
             complained = true;
             warn(errno, "cannot serve another client just now");
         }
-        if (shortage || errno == EAGAIN) /* in spite of what the wait has promised */
+        if (shortage || errno == EAGAIN) /* EAGAIN: the wait promised a client, and there was none */
             wait_for_event(-1, RETRY_MILLISECONDS);
     }
 
