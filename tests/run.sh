@@ -946,7 +946,7 @@ order() {
     # Signals are held back and caught before there is a temporary file, the sizes set before connect, the file flushed
     # on the way, at the end, before it gets its name, and the directory after that.
     calls='sigprocmask sigaction open sigprocmask setsockopt connect fsync close-file rename write-socket'
-    check 'client: in this order' matches "$(sequence "$calls")" "sigaction open* sigprocmask sigaction open sigprocmask$(:
+    check 'client: in this order' matches "$(sequence "$calls")" "open* sigprocmask sigaction open sigprocmask$(:
         ) setsockopt*3 connect fsync*2 close-file rename fsync setsockopt write-socket"
     rm book
     run "$server_faults" -p 0 text @ "$client" -p PORT p/got
