@@ -181,8 +181,8 @@ static int accept_client(int listener)
     return connection;
 }
 
-/* Returns the LENGTH bytes of REPLY as text, with everything that is not printable ASCII as \xNN: nothing from the network
- * may control the terminal. The text is valid until the next call. */
+/* Returns the LENGTH bytes of REPLY as text, with everything that is not printable ASCII as \xNN: nothing from the
+ * network may control the terminal. The text is valid until the next call. */
 static const char *reply_to_text(const char *reply, size_t length)
 {
     static char text[4 * REPLY_MAX + 1];
@@ -249,9 +249,9 @@ static void serve_client(int connection)
     trace(connection, "acknowledgement received");
     print("%d：%s", connection, acknowledgement);
 
-    /* Now close may send FIN. But with something left_in_file it would still send a reset (RFC 2525, 2.17), so we first read
-     * and drop what else the client sends: other programs may pad their reply, or end it with a newline. A short limit
-     * of our own takes the place of -t: this is a courtesy. */
+    /* Now close may send FIN. But with something unread it would still send a reset (RFC 2525, 2.17), so we first
+     * read and drop what else the client sends: other programs may pad their reply, or end it with a newline. A short
+     * limit of our own takes the place of -t: this is a courtesy. */
     if (!fin_on_close(connection))
         warn(errno, "client %d will see a reset", connection);
     patience = DRAIN_SECONDS;
@@ -280,8 +280,8 @@ static void check_source(void)
         die(0, "cannot send '%s' more than once: it is not a regular file", path);
 }
 
-/* Opens the file. A regular file is sent at its present length; anything else to its end: a pipe, a device, or a file in
- * /proc, which claims to be empty but is not. */
+/* Opens the file. A regular file is sent at its present length; anything else to its end: a pipe, a device, or a file
+ * in /proc, which claims to be empty but is not. */
 static void open_source(void)
 {
     char byte;
@@ -326,8 +326,8 @@ static size_t read_source(int connection, char block[BLOCK_SIZE])
     return (size_t)count;
 }
 
-/* Checks that the file is still what it was when it was opened. Warns if it was written to, and ends the program if there
- * is less of it now. */
+/* Checks that the file is still what it was when it was opened. Warns if it was written to, and ends the program if
+ * there is less of it now. */
 static void compare_source(void)
 {
     const intmax_t size = source_status.st_size;
