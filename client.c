@@ -145,8 +145,7 @@ static ssize_t copy_block(int from)
 
 /* Moves what has arrived into the output, and returns as copy_block does. On Linux splice moves it into a pipe, and
  * from there into the output, and all that the pipe ever holds are references to pages of the kernel (splice(2)).
- * But only bytes that are there go this way: what an end-of-file is, only read says. What splice refuses, at either
- * end, is copied. */
+ * It only moves bytes: what an end-of-file is, only read says. What splice refuses, at either end, is copied. */
 static ssize_t receive_block(void)
 {
 #if LINUX
@@ -159,13 +158,15 @@ static ssize_t receive_block(void)
         if (!refused)
             (void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE); /* a smaller one will do too */
     }
-    if (!refused && receive_queue(connection) == 0)
-        (void)wait_for_peer(connection, POLLIN); /* if that fails, so does the wait for read */
-    if (!refused && receive_queue(connection) > 0) {
+    if (!refused) {
         count = splice(connection, NULL, ends[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
+        if (count < 0 && errno == EAGAIN) {
+            (void)wait_for_peer(connection, POLLIN); /* if that fails, so does the wait for read */
+            count = splice(connection, NULL, ends[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
+        }
         if (count < 0 && (errno == ECONNRESET || errno == ETIMEDOUT || errno == EPIPE))
             return -1; /* the connection's own errors: they are told once, and read would now say end-of-file */
-        refused = count <= 0;
+        refused = count < 0 && errno != EAGAIN;
     }
     for (ssize_t left = count; left > 0; left -= moved) {
         moved = refused ? -1 : splice(ends[0], NULL, output, NULL, (size_t)left, 0);
