@@ -337,7 +337,7 @@ static int many(char **words)
 
 static int as(char **words)
 {
-    gid_t groups[16];
+    gid_t groups[16] = { 0 };
     size_t count = 0;
 
     for (char *group = strtok(words[1], ","); group != NULL && count < 16; group = strtok(NULL, ","))

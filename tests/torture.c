@@ -336,11 +336,11 @@ static bool check(const struct fault *fault)
     const bool keep = keeps_serving(setup), parent = strncmp(fault->call, "child-", 6) != 0;
     const char *said = outcome.said[fault->side], *book = outcome.book[fault->side];
     const char *failed = strstr(book, "failed "), *misused = strstr(book, "misused");
-    const char mark = failed == NULL ? '+' : fault->failure[0];
+    const char *mark = failed == NULL ? "+" : fault->failure;
     const bool content_client = outcome.status[CLIENT] == 0, content_server = outcome.status[SERVER] == 0 &&
                (!keep || strstr(outcome.said[SERVER], "server: 1 clients served") != NULL);
-    const bool fatal = mark == '!' || (mark == '?' && fault->side == CLIENT);
-    const bool harmless = mark == '+' || (keep && !fatal && strcmp(fault->call, "accept") == 0); /* -k tries again */
+    const bool fatal = mark[0] == '!' || (mark[0] == '?' && fault->side == CLIENT);
+    const bool harmless = mark[0] == '+' || (keep && !fatal && strcmp(fault->call, "accept") == 0); /* -k tries again */
     char reason[256] = "";
 
     expect(!hangs, "not over within %d seconds", LIMIT);
