@@ -100,15 +100,17 @@ static inline void print_line(int fd, const char *start, const char *end, const 
     static char message[MESSAGE_MAX], line[4 * MESSAGE_MAX + 512];
     static bool failed;
     char *to = line + sprintf(line, "%s", start);
+    unsigned char before = 0; /* the byte before, unless it was escaped */
     va_list arguments;
 
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     for (const char *from = message; *from != '\0'; from++) {
-        unsigned char byte = (unsigned char)*from, before = from > message ? (unsigned char)from[-1] : 0;
+        unsigned char byte = (unsigned char)*from;
         bool high = byte >= 0x80 && byte < 0xa0 && (before < 0x80 || before == 0xc2); /* not within a letter of UTF-8 */
         to += sprintf(to, high || byte < ' ' || byte == 127 ? "\\x%02x" : "%c", byte);
+        before = high ? 0 : byte;
     }
     to += sprintf(to, "%s\n", end);
     if (progress_visible)

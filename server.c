@@ -157,9 +157,8 @@ static int accept_connection(int listener)
     return connection;
 }
 
-/* True if ERROR, from accept or fork, means that we ran out of something that others may give back. After any other
- * error from accept the next client may still come: often the last one has already gone (accept(2), "Error
- * handling"). */
+/* True if ERROR, from accept, means that we ran out of something that others may give back. After any other error the
+ * next client may still come: often the last one has already gone (accept(2), "Error handling"). */
 static bool is_shortage(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -351,6 +350,7 @@ static void compare_source(void)
 static pid_t children[CLIENTS_MAX];     /* the processes that serve a client; 0 is a free place */
 static int active;                      /* how many there are */
 static int served, failed;              /* how many have ended with status 0, and how many with another */
+static bool cut_off;                    /* some have ended because we killed them */
 static sigset_t mask_while_waiting;     /* what stays blocked while we wait: none of the three signals below */
 static volatile sig_atomic_t stops;     /* how many times SIGINT or SIGTERM came */
 
@@ -408,7 +408,11 @@ static bool wait_for_event(int listener, int milliseconds)
             if (children[place] == ended) { /* not one that was there before this program began */
                 children[place] = 0;
                 active--;
-                *(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS ? &served : &failed) += 1;
+                if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS)
+                    served++;
+                else
+                    failed++;
+                cut_off = cut_off || (stops > 1 && WIFSIGNALED(status));
             }
     return ready > 0;
 }
@@ -446,7 +450,7 @@ static bool fork_child(int listener, int connection)
 static void serve_many(int listener)
 {
     int connection = -1; /* accepted, but no process serves it yet */
-    bool complained = false, cut_off = false;
+    bool complained = false;
 
     if (listener >= FD_SETSIZE)
         die(EMFILE, "cannot wait for clients");
@@ -480,7 +484,7 @@ static void serve_many(int listener)
     while (active > 0) {
         for (int place = 0; place < CLIENTS_MAX && stops > 1; place++)
             if (children[place] != 0)
-                cut_off = kill(children[place], SIGKILL) == 0;
+                kill(children[place], SIGKILL);
         wait_for_event(-1, -1);
     }
     warn(0, "%d clients served, %d failed", served, failed);
