@@ -114,8 +114,8 @@ static int listen_for_clients(void)
             continue;
         }
         set_nonblocking(listener);
-        reset_on_close(listener); /* every connection accepted from it inherits this, */
-        set_buffers(listener);           /* and this */
+        reset_on_close(listener); /* every connection accepted from it inherits this, on Linux, macOS and the BSDs, */
+        set_buffers(listener);    /* and this */
 
         /* SO_REUSEADDR: old connections that the kernel still remembers (TIME_WAIT) do not block the port. Not
          * SO_REUSEPORT: a second server could then take this port too, and get some of our clients (socket(7)). */
@@ -151,7 +151,6 @@ static int accept_connection(int listener)
 
     if (connection >= 0) {
         set_nonblocking(connection);
-        reset_on_close(connection); /* inherited on Linux and the BSDs, but POSIX does not promise it */
         address_to_text(&here, length);
     }
     return connection;
@@ -251,7 +250,7 @@ static void serve_client(int connection)
     /* Now close may send FIN. But with something unread it would still send a reset (RFC 2525, 2.17), so we first
      * read and drop what else the client sends: other programs may pad their reply, or end it with a newline. A short
      * limit of our own takes the place of -t: this is a courtesy. */
-    if (!fin_on_close(connection))
+    if (!fin_on_close(connection) && errno != EINVAL) /* macOS: both halves are closed, so there is nothing to reset */
         warn(errno, "client %d will see a reset", connection);
     patience = DRAIN_SECONDS;
     restart_clock();

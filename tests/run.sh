@@ -954,7 +954,7 @@ order() {
     run "$server_faults" -p 0 text @ "$client" -p PORT p/got
     check 'server' arrived text
     check 'server: in this order' is "$(sequence 'setsockopt bind listen write-file shutdown')" \
-        "setsockopt write-file*2 setsockopt*2 write-file*3 setsockopt bind listen write-file setsockopt write-file*3$(:
+        "setsockopt write-file*2 setsockopt*2 write-file*3 setsockopt bind listen write-file*4$(:
         ) shutdown write-file*2 setsockopt write-file"
     rm book
     echo old >kept
