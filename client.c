@@ -164,7 +164,8 @@ static ssize_t receive_block(void)
             (void)wait_for_peer(connection, POLLIN); /* if that fails, so does the wait for read */
             count = splice(connection, NULL, ends[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
         }
-        if (count < 0 && errno != EAGAIN && errno != EINTR && errno != EINVAL && errno != ENOSYS)
+        if (count < 0 && errno != EAGAIN && errno != EINTR && errno != EINVAL && errno != ENOMEM && errno != ENOSYS &&
+            errno != EPERM)
             return -1; /* the connection's own error: it is told once, and read would now say end-of-file */
         refused = count < 0 && errno != EAGAIN;
     }

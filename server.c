@@ -83,10 +83,10 @@ int main(int argc, char *argv[])
 
 /* ---- The story ------------------------------------------------------------------------------------------------- */
 
-/* Writes address and port of PEER to host and service. */
-static void address_to_text(const struct sockaddr_storage *peer, socklen_t length)
+/* Writes the address and port in NAME to host and service. */
+static void address_to_text(const struct sockaddr_storage *name, socklen_t length)
 {
-    int problem = getnameinfo((const struct sockaddr *)peer, length, host, sizeof host, service, sizeof service,
+    int problem = getnameinfo((const struct sockaddr *)name, length, host, sizeof host, service, sizeof service,
                               NI_NUMERICHOST | NI_NUMERICSERV);
 
     if (problem != 0)
@@ -145,13 +145,13 @@ static int listen_for_clients(void)
  * Returns it, or -1 with errno set. */
 static int accept_connection(int listener)
 {
-    struct sockaddr_storage here;
-    socklen_t length = sizeof here;
-    int connection = accept(listener, (struct sockaddr *)&here, &length);
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    int connection = accept(listener, (struct sockaddr *)&peer, &length);
 
     if (connection >= 0) {
         set_nonblocking(connection);
-        address_to_text(&here, length);
+        address_to_text(&peer, length);
     }
     return connection;
 }
