@@ -618,9 +618,10 @@ sources() {
     run "$server" -p 0 fifo @ "$client" -p PORT p/got
     wait $!
     check 'a FIFO' arrived random
+    rm -r p # what the run before said
     run "$server" -p 0 fifo @ "$client" -p PORT p/got &
     launched=$!
-    until grep -q '^Start to send' p/server.out || ! kill -0 $launched; do sleep 0.05; done
+    until grep -qs '^Start to send' p/server.out || ! kill -0 $launched; do sleep 0.05; done
     cat random >fifo
     wait $launched
     look p
@@ -700,10 +701,10 @@ destinations() {
     check '/dev/null, and standard output too: the transcript goes there' both 0 0
     check '/dev/null, and standard output too: not elsewhere' said client ''
     mkfifo pipe
-    cat pipe >got &
+    cat pipe >piped & # not got, which run removes
     run "$server" -p 0 random @ "$client" -p PORT pipe
     wait $!
-    check 'a FIFO' arrived random got
+    check 'a FIFO' arrived random piped
     check 'a FIFO is still one' test -p pipe
     run "$server" -p 0 random @ sh -c '"$0" -p "$1" /dev/stderr 2>&1 >/dev/null | cat >p/got' "$client" PORT
     check '/dev/stderr, a pipe' arrived random
