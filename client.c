@@ -62,7 +62,7 @@ int main(int argc, char *argv[])
 
     start_up();
     while (read_options(argc, argv, ":a:b:d:hp:t:v") == 'd')
-        delay = (unsigned)parse_number('d', SECONDS_MAX, false);
+        delay = (unsigned)parse_number('d', INT_MAX, false);
     path = file_operand(argc, argv, "log.txt");
     open_destination();
 
@@ -159,11 +159,8 @@ static ssize_t receive_block(void)
             (void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE); /* a smaller one will do too */
     }
     if (!refused) {
+        (void)wait_for_peer(connection, POLLIN); /* if that fails, so does the wait for read */
         count = splice(connection, NULL, ends[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
-        if (count < 0 && errno == EAGAIN) {
-            (void)wait_for_peer(connection, POLLIN); /* if that fails, so does the wait for read */
-            count = splice(connection, NULL, ends[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
-        }
         if (count < 0 && errno != EAGAIN && errno != EINTR && errno != EINVAL && errno != ENOMEM && errno != ENOSYS &&
             errno != EPERM)
             return -1; /* the connection's own error: it is told once, and read would now say end-of-file */
@@ -243,20 +240,18 @@ static bool put_in_place(void)
  * server cannot know. */
 static bool acknowledge(void)
 {
-    size_t sent = 0;
-    ssize_t count = fin_on_close(connection) ? 0 : -1;
+    bool told = fin_on_close(connection);
 
-    while (count >= 0 && sent < ACKNOWLEDGEMENT_LENGTH) {
-        while ((count = write(connection, acknowledgement + sent, ACKNOWLEDGEMENT_LENGTH - sent)) < 0 &&
-               wait_to_retry(connection, POLLOUT))
-            ;
+    for (size_t sent = 0; told && sent < ACKNOWLEDGEMENT_LENGTH;) {
+        ssize_t count = write(connection, acknowledgement + sent, ACKNOWLEDGEMENT_LENGTH - sent);
         sent += count > 0 ? (size_t)count : 0;
+        told = count >= 0 || wait_to_retry(connection, POLLOUT);
     }
-    if (count < 0)
-        warn(errno, "'%s' is complete, but the server could not be told", path);
-    else
+    if (told)
         trace(connection, "acknowledgement sent");
-    return count >= 0;
+    else
+        warn(errno, "'%s' is complete, but the server could not be told", path);
+    return told;
 }
 
 /* ---- What is written to ---------------------------------------------------------------------------------------- */
@@ -334,9 +329,9 @@ static void create_temporary(mode_t mode)
 }
 
 /* Gives the temporary file the access control list of OLD (acl(5); it is an extended attribute, xattr(7)), if
- * ALLOWED, or none if that has none, whatever the directory wants new files to have. Returns 1 if there is a list,
- * 0 if there is none, or -1 if there may be one that the temporary file does not have. */
-static int copy_acl(int old, bool allowed)
+ * ALLOWED, or none if that has none, whatever the directory wants new files to have. Returns false if there may be one
+ * that the temporary file does not have. */
+static bool copy_acl(int old, bool allowed)
 {
 #ifdef __linux__
     static const char list[] = "system.posix_acl_access";
@@ -344,34 +339,32 @@ static int copy_acl(int old, bool allowed)
     ssize_t length = fgetxattr(old, list, data, sizeof data);
 
     if (length >= 0)
-        return allowed && fsetxattr(output, list, data, (size_t)length, 0) == 0 ? 1 : -1;
-    if ((errno != ENODATA && errno != ENOTSUP) ||
-        (fremovexattr(output, list) != 0 && errno != ENODATA && errno != ENOTSUP))
-        return -1;
+        return allowed && fsetxattr(output, list, data, (size_t)length, 0) == 0;
+    return (errno == ENODATA || errno == ENOTSUP) &&
+           (fremovexattr(output, list) == 0 || errno == ENODATA || errno == ENOTSUP);
 #else
     (void)old;
     (void)allowed;
+    return true;
 #endif
-    return 0;
 }
 
 /* Gives the temporary file, which is open to nobody else yet, owner, group and permissions of the file OLD that it
- * will replace, whose status was BEFORE, as far as the system lets us, and never more than these: where the group
- * or the access control list cannot be kept, group permissions go, and those of others as far as that would let in
- * somebody whom the old ones kept out. (The group permissions of a file with such a list are the list's mask.) */
+ * will replace, whose status was BEFORE, as far as the system lets us, and never more than these. Where the group
+ * cannot be kept, its permissions go, and others keep no more than it had: its members are now among them. Where an
+ * access control list cannot be kept, only the owner's permissions stay: those of the group are the list's mask. */
 static void keep_permissions(int old, const struct stat *before)
 {
     /* Only root can give a file away; its owner can give it to a group of his. */
     bool kept = fchown(output, before->st_uid, before->st_gid) == 0 || fchown(output, (uid_t)-1, before->st_gid) == 0;
-    int list = copy_acl(old, kept);
+    mode_t mode = copy_acl(old, kept) ? 0777 : 0700;
     struct stat after;
-    mode_t mode;
 
     if (fstat(old, &after) != 0)
         die(errno, "cannot read the permissions of '%s'", path);
-    mode = before->st_mode & after.st_mode & 0777; /* somebody may have changed them just now, and the list */
-    if (!kept || list < 0)
-        mode &= 0700 | (list == 0 ? mode >> 3 & 07 : 0);
+    mode &= before->st_mode & after.st_mode; /* somebody may have changed them just now, and the list */
+    if (!kept)
+        mode &= 0700 | (mode >> 3 & 07);
     if (fchmod(output, mode) != 0)
         die(errno, "cannot set the permissions of '%s'", path);
 }
@@ -382,46 +375,32 @@ static bool same_file(const struct stat *one, const struct stat *other)
     return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
 }
 
-/* Opens the directory that FILE is in, and notes its name there. Returns true and its status in THERE if it exists; a
- * symbolic link is not followed. */
-static bool look_into_directory(const char *file, struct stat *there)
+/* Opens the directory of what path leads to, and notes its name there: of the file whose status is OLD, or of a new one
+ * if that is NULL. Where realpath says that links lead counts only if it is what the kernel has opened. Returns false
+ * if it is not: path is a symbolic link to nothing, or somebody is changing it just now. */
+static bool open_directory(const struct stat *old)
 {
-    const char *slash = strrchr(file, '/');
-    char folder[PATH_MAX] = ".";
+    struct stat there;
+    char where[PATH_MAX];
+    char *slash;
     bool found;
 
+    snprintf(where, sizeof where, "%s", path);
+    if (old != NULL && lstat(path, &there) == 0 && S_ISLNK(there.st_mode) && realpath(path, where) == NULL)
+        return false;
+    slash = strrchr(where, '/');
+    snprintf(name, sizeof name, "%s", slash != NULL ? slash + 1 : where);
     if (slash != NULL)
-        snprintf(folder, sizeof folder, "%.*s", (int)(slash - file) + 1, file);
-    snprintf(name, sizeof name, "%s", slash != NULL ? slash + 1 : file);
+        slash[1] = '\0';
     if (directory >= 0)
         close(directory);
-    directory = open(folder, O_RDONLY | O_DIRECTORY);
+    directory = open(slash != NULL ? where : ".", O_RDONLY | O_DIRECTORY);
     if (directory < 0)
-        die(errno, "cannot write '%s': directory '%s'", path, folder);
-    found = fstatat(directory, name, there, AT_SYMLINK_NOFOLLOW) == 0;
+        die(errno, "cannot write '%s': directory '%s'", path, where);
+    found = fstatat(directory, name, &there, AT_SYMLINK_NOFOLLOW) == 0;
     if (!found && (errno != ENOENT || name[0] == '\0'))
         die(errno, "cannot write '%s'", path);
-    return found;
-}
-
-/* Finds the directory of what path leads to, the file whose status is OLD, or a new one if that is NULL: where realpath
- * says that a link leads counts only if it is what the kernel has opened. Returns false if it is not, because somebody
- * is changing it just now. */
-static bool find_directory(const struct stat *old)
-{
-    static struct stat link;
-    struct stat there;
-    char target[PATH_MAX];
-    bool found = look_into_directory(path, &there);
-
-    if (found && S_ISLNK(there.st_mode)) {
-        if (old == NULL && same_file(&there, &link)) /* it was there before open tried, and it still is */
-            die(0, "cannot write '%s': it is a symbolic link to nothing", path);
-        link = there;
-        if (realpath(path, target) == NULL || !look_into_directory(target, &there))
-            return false;
-    }
-    return old == NULL ? !found : found && same_file(old, &there);
+    return old != NULL ? found && same_file(old, &there) : !found;
 }
 
 /* Opens what is to be written to, before the server is bothered. What path leads to it is the kernel's right to
@@ -441,7 +420,7 @@ static void open_destination(void)
     }
     for (int i = 0; output < 0; i++) {
         if (i == TRIES)
-            die(0, "cannot write '%s': it changes all the time", path);
+            die(0, "cannot write '%s': it is a symbolic link to nothing, or changes all the time", path);
         while ((file = open(path, O_WRONLY)) < 0 && errno == EINTR)
             ;
         if (file < 0 && errno == ETXTBSY) /* a program that is running may not be written to, but replaced */
@@ -451,7 +430,7 @@ static void open_destination(void)
 
         if (file >= 0 && !S_ISREG(old.st_mode))
             output = file; /* a device, a pipe, or a FIFO, for which open has waited for a reader */
-        else if (find_directory(file >= 0 ? &old : NULL)) {
+        else if (open_directory(file >= 0 ? &old : NULL)) {
             create_temporary(file >= 0 ? 0600 : 0666);
             if (file >= 0) {
                 keep_permissions(file, &old);

@@ -35,6 +35,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -42,10 +43,6 @@
 
 #if LINUX
 #include <netinet/tcp.h>
-#include <sys/ioctl.h>
-#elif defined __FreeBSD__ || defined __NetBSD__
-#include <sys/filio.h>
-#include <sys/ioctl.h>
 #endif
 
 /* The client's whole reply. It is sent without a newline and without the NUL at its end. */
@@ -54,7 +51,6 @@ enum { ACKNOWLEDGEMENT_LENGTH = sizeof acknowledgement - 1 };
 
 enum {
     BLOCK_SIZE = 64 * 1024,             /* bytes that one read or write moves at the most: larger blocks gain nothing */
-    SECONDS_MAX = INT_MAX / 1000,       /* the longest -t and -d: more than 24 days */
     MESSAGE_MAX = 2 * PATH_MAX + 512,   /* bytes of a message, with two names in it */
     SECOND = 1000000,                   /* times are in microseconds */
 };
@@ -185,7 +181,7 @@ static inline int read_options(int argc, char *argv[], const char *letters)
             port = optarg; /* getaddrinfo wants the text */
             break;
         case 't':
-            patience = parse_number(letter, SECONDS_MAX, false);
+            patience = parse_number(letter, INT_MAX, false);
             break;
         case 'v':
             tracing = true;
@@ -264,20 +260,6 @@ static inline int send_queue(int fd)
     return failed != 0 ? -1 : bytes;
 }
 
-/* Returns how many bytes have arrived on socket FD and were not read, or -1 if that is not known (tcp(7), SIOCINQ,
- * which is another name for FIONREAD). */
-static inline int receive_queue(int fd)
-{
-    int bytes = 0, failed = 1;
-
-#if LINUX
-    failed = ioctl(fd, FIONREAD, &bytes);
-#else
-    (void)fd;
-#endif
-    return failed != 0 ? -1 : bytes;
-}
-
 /* Returns the start of a line of trace: time of day, program, and the state of the TCP connection of socket FD, "-" if
  * that is not known (RFC 9293, 3.3.2; tcp(7), TCP_INFO). */
 static inline const char *trace_start(int fd)
@@ -305,14 +287,17 @@ static inline const char *trace_start(int fd)
     return start;
 }
 
-/* Returns its end: the lengths of both queues, if they are known. */
+/* Returns its end: the lengths of both queues, if they are known. What has arrived and was not read is the receive queue
+ * (tcp(7), SIOCINQ, which is another name for FIONREAD). */
 static inline const char *trace_end(int fd)
 {
     static char end[64];
-    int unacknowledged = send_queue(fd), unread = receive_queue(fd);
+    int unacknowledged = send_queue(fd), unread;
 
+    if (unacknowledged < 0 || ioctl(fd, FIONREAD, &unread) != 0)
+        return "";
     snprintf(end, sizeof end, "  (send queue %d, receive queue %d)", unacknowledged, unread);
-    return unacknowledged < 0 || unread < 0 ? "" : end;
+    return end;
 }
 
 /* With -v, tells on standard error what has just happened on socket FD, or -1 if that is closed. sort makes one
@@ -325,7 +310,7 @@ static inline const char *trace_end(int fd)
 /* The one clock of -t. Whatever progress the other side makes sets it back; only wait_for_peer lets it run. What we do
  * meanwhile, with a disk, a pipe or a terminal, takes none of the other side's time. */
 static struct {
-    int64_t waited;         /* for how many microseconds we have waited since the last progress */
+    int64_t since;          /* when we began to wait; 0 after progress */
     int queue;              /* how long the send queue was when we last looked */
     bool promised;          /* poll has said that the next call will not have to wait */
 } waiting;
@@ -365,7 +350,7 @@ static inline void show_progress(void)
 /* The other side has made progress, or has a new task: it has the whole of -t again. */
 static inline void restart_clock(void)
 {
-    waiting.waited = 0;
+    waiting.since = 0;
     waiting.promised = false;
 }
 
@@ -408,14 +393,14 @@ static inline int wait_for_peer(int fd, short events)
 {
     enum { MOMENT = 200, NAP = 20 }; /* milliseconds */
     struct pollfd wanted = { .fd = fd, .events = events };
+    int64_t now = microseconds();
     int queue = send_queue(fd), ready;
-    int64_t began;
 
     show_progress();
-    if (queue < waiting.queue) /* the other side's kernel has acknowledged bytes: that is progress too */
-        waiting.waited = 0;
+    if (waiting.since == 0 || queue < waiting.queue) /* the other side's kernel has acknowledged bytes: progress too */
+        waiting.since = now;
     waiting.queue = queue;
-    if (patience > 0 && waiting.waited >= (int64_t)patience * SECOND) {
+    if (patience > 0 && now - waiting.since >= (int64_t)patience * SECOND) {
         patience_ran_out = true;
         errno = ETIMEDOUT;
         return -1;
@@ -423,13 +408,11 @@ static inline int wait_for_peer(int fd, short events)
 
     /* If poll has promised that the call would not have to wait, and it had to even so, as when TCP is short of memory,
      * then a nap without asking poll: it might promise the same again and again. */
-    began = microseconds();
     if (waiting.promised)
         ready = poll(NULL, 0, NAP);
     else
         ready = poll(&wanted, 1, events == POLLOUT || queue > 0 ? NAP : MOMENT);
     waiting.promised = ready > 0;
-    waiting.waited += microseconds() - began;
     return ready < 0 && errno == EINTR ? 0 : ready;
 }
 

@@ -141,21 +141,6 @@ static int listen_for_clients(void)
     return listener;
 }
 
-/* Accepts a connection if there is one, and notes where it comes from: getpeername would fail once the client is gone.
- * Returns it, or -1 with errno set. */
-static int accept_connection(int listener)
-{
-    struct sockaddr_storage peer;
-    socklen_t length = sizeof peer;
-    int connection = accept(listener, (struct sockaddr *)&peer, &length);
-
-    if (connection >= 0) {
-        set_nonblocking(connection);
-        address_to_text(&peer, length);
-    }
-    return connection;
-}
-
 /* True if ERROR, from accept, means that we ran out of something that others may give back. After any other error the
  * next client may still come: often the last one has already gone (accept(2), "Error handling"). */
 static bool is_shortage(int error)
@@ -169,7 +154,7 @@ static int accept_client(int listener)
 {
     int connection;
 
-    while ((connection = accept_connection(listener)) < 0) {
+    while ((connection = accept(listener, NULL, NULL)) < 0) {
         if (is_shortage(errno))
             die(errno, "cannot accept a connection");
         if (wait_for_peer(listener, POLLIN) < 0)
@@ -201,7 +186,13 @@ static void serve_client(int connection)
     char reply[REPLY_MAX] = "";
     size_t in_block, length = 0, dropped = 0;
     ssize_t count = 0;
+    struct sockaddr_storage peer;
+    socklen_t peer_length = sizeof peer;
 
+    set_nonblocking(connection);
+    if (getpeername(connection, (struct sockaddr *)&peer, &peer_length) != 0)
+        die(errno, "client %d left before the end of '%s'", connection, path);
+    address_to_text(&peer, peer_length);
     trace(connection, "accepted");
     print("New client：%d , IP %s , Port %s", connection, host, service);
     open_source();
@@ -460,7 +451,7 @@ static void serve_many(int listener)
         if (connection < 0 && !wait_for_event(active < CLIENTS_MAX ? listener : -1, -1))
             continue;
         if (connection < 0)
-            connection = accept_connection(listener);
+            connection = accept(listener, NULL, NULL);
         if (connection >= 0 && fork_child(listener, connection)) {
             connection = -1;
             complained = false;

@@ -403,7 +403,7 @@ figures() {
 progress() {
     make_file random 4000000
     on_terminal='"$0" terminal "$@" 2>&1 >said | tee shown >&2' # pair waits for whole lines, and there are none yet
-    half="connect PORT get 2000000" # the peer reads half of it and waits
+    half="connect PORT buffers 8192 get 2000000" # the peer reads half of it and waits; there is no room for the rest
 
     rm -f shown
     # shellcheck disable=SC2086 # words
@@ -485,7 +485,7 @@ options() {
     run "$server" -p 0 text @ "$client" -b 2047M -d 1 -p PORT p/got
     check '-d: the server waits' arrived text
     check '-d: for so long' at_least "$milliseconds" 1000
-    run "$server" -p 0 -t 2147483 text @ "$client" -t 2147483 -b 2097151K -p PORT p/got
+    run "$server" -p 0 -t 2147483647 text @ "$client" -t 2147483647 -b 2097151K -p PORT p/got
     check 'the largest numbers' arrived text
     check 'the largest numbers: more than the machine will give' \
         grep -q '^Buffer length both set to 2147482624$' p/client.out
@@ -565,7 +565,7 @@ bad_input() {
         skip 'what is not permitted (root may do everything, and nobody cannot run our programs)'
     fi
     for wrong in '-p 65536' '-p 8o8o' '-p -1' '-p +1' '-p 0x50' '-b -1' '-b 3G' '-b K' '-b 1KK' '-b 2048M' \
-        '-b 2097152K' '-b 2147483648' '-b 99999999999999999999' '-t 1.5' '-t 2147484' '-t 1K' '-p ' '-b ' '-t ' '-p  1'; do
+        '-b 2097152K' '-b 2147483648' '-b 99999999999999999999' '-t 1.5' '-t 2147483648' '-t 1K' '-p ' '-b ' '-t ' '-p  1'; do
         for program in server client; do
             alone "$root/$program" "${wrong%% *}" "${wrong#* }"
             check "$program $wrong" \
@@ -585,8 +585,8 @@ bad_input() {
         alone "$root/$program" -x
         check "$program -x" fails_with 2 "$program: there is no option -x*usage: $program *"
     done
-    alone "$client" -d 2147484
-    check 'client -d: too long' fails_with 2 "client: -d: '2147484' is not a number from 0 to 2147483*usage: client *"
+    alone "$client" -d 2147483648
+    check 'client -d: too long' fails_with 2 "client: -d: '2147483648' is not a number from 0 to 2147483647*usage: client *"
     alone "$server" -d 1
     check 'server -d' fails_with 2 'server: there is no option -d*usage: server *'
     slurp log.txt
