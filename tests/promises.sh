@@ -353,8 +353,8 @@ one_line() {
     check 'client: no such directory' plain err "$shown"
     alone "$client" -p 1 "$odd.d"
     check 'client: a directory' plain err "$shown"
-    alone "$client" -p 1 "$(printf 'a\2331mb/x')"
-    check 'client: a control byte of another alphabet' plain err 'a\x9b1mb/x'
+    alone "$client" -p 1 "$(printf 'a\2331mb\200c\237\240/x')"
+    check 'client: control bytes of another alphabet, and one that is none' plain err "$(printf 'a\\x9b1mb\\x80c\\x9f\240')"
     alone "$client" -p 1 innocent
     check 'client: a link to nothing' plain err innocent
     alone "$client" -p 1 harmless

@@ -783,6 +783,8 @@ hostile() {
     check 'a client that half-closes at once' is "$s" 1
     check 'a client that half-closes at once: the message' said server '*client 4 did not acknowledge the file'
     check 'a client that half-closes at once still gets the file, and a reset at the end or not' cmp -n 4000 small p/got
+    run "$server" -p 0 text @ "$peer" connect PORT put x fin into p/got
+    check 'a reply of one byte' said server "*client 4 did not acknowledge the file, it said 'x'"
     run "$server" -p 0 random @ "$peer" connect PORT put "$thanks" into p/got
     check 'a client that replies first and reads then' arrived random
     run "$server" -p 0 small @ "$peer" connect PORT eof put 'I have recv the data, thank you' close
@@ -978,6 +980,11 @@ order() {
     run "$server" -p 0 text @ env FAULT='sleep 1 EINTR' "$client_faults" -d 1 -p PORT p/got
     check 'an interrupted -d' arrived text
     check 'an interrupted -d: the rest is made up for' at_least "$milliseconds" 1000
+    for error in EMFILE ENFILE ENOBUFS ENOMEM; do
+        run env FAULT="accept 1 $error" "$server_faults" -p 0 text @ "$client" -p PORT p/got
+        check "$error from accept: the server says so and gives up" \
+            is "$s $(sed -n 's/: [^:]*$//; /cannot/p' p/server.err)" '1 server: cannot accept a connection'
+    done
     run "$peer" listen send text fin get 30 @ env FAULT='read-socket 1 ETIMEDOUT' "$client_faults" -t 0 -p PORT p/got
     check 'a time-out that is not ours' said client "client: the server did not finish, * Connection timed out"
 }
