@@ -383,6 +383,7 @@ static bool open_directory(const struct stat *old)
     struct stat there;
     char where[PATH_MAX];
     char *slash;
+    const char *folder = ".";
     bool found;
 
     snprintf(where, sizeof where, "%s", path);
@@ -390,13 +391,15 @@ static bool open_directory(const struct stat *old)
         return false;
     slash = strrchr(where, '/');
     snprintf(name, sizeof name, "%s", slash != NULL ? slash + 1 : where);
-    if (slash != NULL)
+    if (slash != NULL) {
         slash[1] = '\0';
+        folder = where;
+    }
     if (directory >= 0)
         close(directory);
-    directory = open(slash != NULL ? where : ".", O_RDONLY | O_DIRECTORY);
+    directory = open(folder, O_RDONLY | O_DIRECTORY);
     if (directory < 0)
-        die(errno, "cannot write '%s': directory '%s'", path, where);
+        die(errno, "cannot write '%s': directory '%s'", path, folder);
     found = fstatat(directory, name, &there, AT_SYMLINK_NOFOLLOW) == 0;
     if (!found && (errno != ENOENT || name[0] == '\0'))
         die(errno, "cannot write '%s'", path);

@@ -305,7 +305,7 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 }
 
 #define splice(...)      faulty_splice(__VA_ARGS__)
-#define lgetxattr(...)   (fault("lgetxattr", "EACCES EIO") != 0 ? -1 : lgetxattr(__VA_ARGS__))
+#define fgetxattr(...)   (fault("fgetxattr", "EACCES EIO") != 0 ? -1 : fgetxattr(__VA_ARGS__))
 #define fsetxattr(...)   (fault("fsetxattr", "EPERM ENOTSUP ENOSPC") != 0 ? -1 : fsetxattr(__VA_ARGS__))
 #define fremovexattr(...) (fault("fremovexattr", "EPERM ENOTSUP") != 0 ? -1 : fremovexattr(__VA_ARGS__))
 #endif
@@ -329,16 +329,17 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 #define listen(...)      (fault("listen", "EADDRINUSE") != 0 ? -1 : listen(__VA_ARGS__))
 #define shutdown(...)    (fault("shutdown", "!ENOTCONN") != 0 ? -1 : shutdown(__VA_ARGS__))
 #define getsockname(...) (fault("getsockname", "ENOBUFS") != 0 ? -1 : getsockname(__VA_ARGS__))
+#define getpeername(...) (fault("getpeername", "!ENOTCONN") != 0 ? -1 : getpeername(__VA_ARGS__))
 #define setsockopt(...)  (fault("setsockopt", "ENOBUFS") != 0 ? -1 : setsockopt(__VA_ARGS__))
 #define getsockopt(fd, level, ...) \
     (fault("getsockopt", (level) == SOL_SOCKET ? "ENOBUFS" : "+EINVAL") != 0 ? -1 : getsockopt(fd, level, __VA_ARGS__))
 #define ioctl(...)       (fault("ioctl", "+EINVAL") != 0 ? -1 : ioctl(__VA_ARGS__))
 #define fcntl(...)       (fault("fcntl", errors_of_fcntl(__VA_ARGS__)) != 0 ? -1 : fcntl(__VA_ARGS__))
 #define stat(...)        (fault("stat", "EACCES EIO") != 0 ? -1 : stat(__VA_ARGS__))
+#define lstat(...)       (fault("lstat", "+EIO") != 0 ? -1 : lstat(__VA_ARGS__))
 #define fstat(...)       (fault("fstat", "EIO") != 0 ? -1 : fstat(__VA_ARGS__))
 #define fstatat(...)     (fault("fstatat", "EACCES EIO") != 0 ? -1 : fstatat(__VA_ARGS__))
 #define access(...)      (fault("access", "EACCES EIO") != 0 ? -1 : access(__VA_ARGS__))
-#define faccessat(...)   (fault("faccessat", "EACCES EIO") != 0 ? -1 : faccessat(__VA_ARGS__))
 #define realpath(...)    (fault("realpath", "+ENOENT EACCES ELOOP") != 0 ? NULL : realpath(__VA_ARGS__))
 #define fchdir(...)      (fault("fchdir", "EACCES") != 0 ? -1 : fchdir(__VA_ARGS__))
 #define fchmod(...)      (fault("fchmod", "EPERM EIO") != 0 ? -1 : fchmod(__VA_ARGS__))
@@ -349,6 +350,7 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 #define unlink(...)      (fault("unlink", "EIO") != 0 ? -1 : unlink(__VA_ARGS__))
 #define fork(...)        (fault("fork", "+EAGAIN +ENOMEM EAGAIN-forever") != 0 ? -1 : fork(__VA_ARGS__))
 #define pselect(...)     (count_wait(), fault("pselect", "+EINTR ENOMEM") != 0 ? -1 : pselect(__VA_ARGS__))
+#define signal(...)      (fault("signal", "EINVAL") != 0 ? SIG_ERR : signal(__VA_ARGS__))
 #define sigaction(...)   (fault("sigaction", "EINVAL") != 0 ? -1 : sigaction(__VA_ARGS__))
 #define sigprocmask(...) (fault("sigprocmask", "EINVAL") != 0 ? -1 : sigprocmask(__VA_ARGS__))
 #define clock_gettime(...) (fault("clock_gettime", "EINVAL") != 0 ? -1 : clock_gettime(__VA_ARGS__))

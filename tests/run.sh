@@ -989,6 +989,73 @@ order() {
     check 'a time-out that is not ours' said client "client: the server did not finish, * Connection timed out"
 }
 
+# What ends a program at once: without this call it cannot keep its promises. Nothing is acknowledged then, and the
+# message says why. make torture makes every call fail, in every way; here each step fails once.
+refusals() {
+    echo old >kept
+    while IFS='|' read -r side fault message; do
+        case $side in
+            server)
+                run env FAULT="$fault" "$server_faults" -p 0 text @ "$client" -p PORT kept
+                grep -v ': listening on ' p/server.err >err
+                status=$s
+                ;;
+            client) alone "$peer" hold env FAULT="$fault" "$client_faults" -p PORT kept ;;
+        esac
+        check "$side: $fault" fails_with 1 "$side: $message"
+    done <<'END'
+server|setenv 1 ENOMEM|cannot set up the environment: Cannot allocate memory
+server|socket 1 EMFILE|cannot open a socket: Too many open files
+server|stat 1 EIO|cannot send 'text': Input/output error
+server|access 1 EIO|cannot send 'text': Input/output error
+server|getaddrinfo 1 EAI_SYSTEM|cannot look up '127.0.0.1': *
+server|getaddrinfo 1 EAI_FAIL|cannot look up '127.0.0.1': *
+server|socket 2 EMFILE|cannot listen on 127.0.0.1 port 0: Too many open files
+server|fcntl 2 EBADF|cannot set up a socket: Bad file descriptor
+server|fcntl 3 EBADF|cannot set up a socket: Bad file descriptor
+server|setsockopt 1 ENOBUFS|cannot set up a socket: No buffer space available
+server|getsockopt 1 ENOBUFS|cannot read the size of a socket buffer: No buffer space available
+server|getsockopt 2 ENOBUFS|cannot read the size of a socket buffer: No buffer space available
+server|setsockopt 2 ENOBUFS|cannot set the socket buffers to 1025 bytes: No buffer space available
+server|setsockopt 3 ENOBUFS|cannot set the socket buffers to 1025 bytes: No buffer space available
+server|setsockopt 4 ENOBUFS|cannot listen on 127.0.0.1 port 0: No buffer space available
+server|bind 1 EACCES|cannot listen on 127.0.0.1 port 0: Permission denied
+server|listen 1 EADDRINUSE|cannot listen on 127.0.0.1 port 0: Address already in use (-p chooses another port)
+server|getsockname 1 ENOBUFS|cannot find out the port: No buffer space available
+server|getnameinfo 1 EAI_MEMORY|cannot print an address: *
+server|getnameinfo 2 EAI_MEMORY|cannot print an address: *
+server|getpeername 1 ENOTCONN|client 4 left before the end of 'text': *
+server|open 1 EACCES|cannot open 'text': Permission denied
+server|fstat 1 EIO|cannot open 'text': Input/output error
+server|signal 1 EINVAL|cannot ignore a signal: Invalid argument
+server|signal 2 EINVAL|cannot ignore a signal: Invalid argument
+server|clock_gettime 1 EINVAL|cannot read the clock: Invalid argument
+server|read-file 1 EIO|cannot read 'text': Input/output error
+server|fstat 2 EIO|cannot tell whether 'text' has changed: Input/output error
+server|shutdown 1 ENOTCONN|client 4 left before the end of 'text': *
+client|setenv 1 ENOMEM|cannot set up the environment: Cannot allocate memory
+client|socket 1 EMFILE|cannot open a socket: Too many open files
+client|open 1 EACCES|cannot write 'kept': Permission denied
+client|fstat 2 EIO|cannot write 'kept': Input/output error
+client|open 2 EACCES|cannot write 'kept': directory '.': Permission denied
+client|fstatat 1 EIO|cannot write 'kept': Input/output error
+client|sigprocmask 1 EINVAL|cannot hold back signals: Invalid argument
+client|atexit 1 failure|cannot write 'kept'
+client|fchdir 1 EACCES|cannot write 'kept': Permission denied
+client|open 3 EACCES|cannot write 'kept': no temporary file beside it: Permission denied
+client|sigprocmask 2 EINVAL|cannot let signals in again: Invalid argument
+client|fstat 3 EIO|cannot read the permissions of 'kept': Input/output error
+client|fchmod 1 EPERM|cannot set the permissions of 'kept': Operation not permitted
+client|getaddrinfo 1 EAI_FAIL|cannot look up '127.0.0.1': *
+client|socket 2 EMFILE|cannot connect to 127.0.0.1 port *: Too many open files
+client|setsockopt 1 ENOBUFS|cannot set up a socket: No buffer space available
+client|setsockopt 2 ENOBUFS|cannot set the socket buffers to 1025 bytes: No buffer space available
+client|connect 1 ENETUNREACH|cannot connect to 127.0.0.1 port *: Network is unreachable
+END
+    slurp kept
+    check 'nothing was harmed, and nothing is left' is "$text, $(clean .)" 'old, '
+}
+
 # Prints those of the calls in the book that are among the words $1, in their order; NAME*COUNT is the same one again.
 sequence() {
     awk -v wanted=" $1 " '
@@ -1064,8 +1131,8 @@ network() { exec sh "$root/tests/network.sh"; }
 
 # In the order in which they begin: those that take long first. make torture runs those that have a long form.
 long='torture kills crowd network huge files memory'
-sections='crowd torture kills waits network progress claims memory figures hostile wire files sources order options
-    transcripts doors bad_input destinations traces buffers shows '$promise_sections
+sections='crowd torture kills waits network progress claims memory figures hostile wire files sources order refusals
+    options transcripts doors bad_input destinations traces buffers shows '$promise_sections
 if [ "${1-}" != -s ]; then
     [ -z "$LONG" ] || sections=$long
     # shellcheck disable=SC2086 # words
