@@ -87,6 +87,10 @@ as_nobody() {
     fi
 }
 
+# This build shows what only Linux does, the states of TCP and the lengths of queues: then it must. (The name of a state
+# stands in the program.)
+shows_all() { grep -q FIN_WAIT1 "$server"; }
+
 # Sets text to what is in the file $1, without the newline at the end.
 slurp() {
     text=
@@ -345,7 +349,7 @@ story() {
         s/FIN_WAIT1 or N/FIN_WAIT1 or 2/; p" p/"$1".err >events
     grep -v -e '^ESTABLISHED the send buffer is full: waiting$' -e '^ESTABLISHED there is room again, after N' \
         events >short
-    if grep -q '^ESTABLISHED' events; then
+    if shows_all; then
         check "the trace of the $1" diff - short
     else
         skip "the states of TCP (the $1 of this build cannot see them)"
@@ -381,7 +385,7 @@ figures() {
     run "$server" -v -b 1M -p 0 fifo @ "$peer" connect PORT buffers 1 put "$thanks" sh 'cat piece >fifo' \
         says p/server.err 'half-close' into p/got close
     check 'a client that reads late' arrived piece
-    if grep -q 'send queue' p/server.err; then
+    if shows_all; then
         check 'the queues' awk -v most=150001 '/half-close/ {
                 sub(/.*send queue /, "")
                 good = $1 + 0 > 10000 && $1 + 0 <= most && $4 + 0 == 30
@@ -453,8 +457,8 @@ options() {
     run "$server" -p 0 -a localhost text @ "$client" -p PORT -a localhost p/got
     check '-a with a name' arrived text
     run "$server" -p 0 -a ::1 text @ "$client" -p PORT -a ::1 p/got
-    case $s in
-        0)
+    case $s,$(grep -c ' lo$' /proc/net/if_inet6 2>/dev/null) in
+        0,* | *,[1-9])
             check '-a ::1' arrived text
             check '-a ::1: the address is shown' grep -q 'IP ::1 , Port' p/server.out
             check '-a ::1: the address is told' said server 'server: listening on ::1 port [1-9]*'
