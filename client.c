@@ -303,8 +303,8 @@ static void catch_signals(void)
 }
 
 /* Creates the temporary file in the directory of the destination, where rename can put it in place in one step, and
- * goes there: it can be removed even if that directory gets another name. No signal may come between the file's
- * creation and the moment its name is known. Not mkstemp: what a new file gets, from umask or a default ACL,
+ * goes there: it can be removed even if that directory gets another name. No signal may come before we know that the
+ * file of that name is ours: it would be removed. Not mkstemp: what a new file gets, from umask or a default ACL,
  * depends on MODE. */
 static void create_temporary(mode_t mode)
 {

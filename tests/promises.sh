@@ -264,6 +264,15 @@ names() {
     check 'replaced at any moment: no error' is "$(cat p/client.err)" ''
     check 'replaced at any moment: what the one lets in or what the other does' only moments \
         "0 $(state one)" "0 $(state two)"
+    # Somebody else has a temporary file of the name that ours would have: no signal, at any moment, makes us remove it.
+    beside_server '"$meddle" early it "kill 15" "" \
+        sh -c ": >.client-\$\$-0; : >made.\$\$; exec \"\$0\" -p \$1 it" "$client" $port >moments 2>err' text
+    check 'killed at any moment: the file of somebody else stays' is "$(for made in made.*; do
+            [ -e ".client-${made#made.}-0" ] || echo "$made"
+        done)" ''
+    check 'killed at any moment: and nothing else does' is "$(find . -name '.client-*-1')" ''
+    check 'killed at any moment: there were some' at_least "$(find . -name 'made.*' | wc -l)" 20
+    rm -f .client-* made.*
     # Where the kernel does not follow a link, nor do we: as with fs.protected_symlinks, which is not ours to set.
     mkdir -p mounted
     beside_server '
