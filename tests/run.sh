@@ -351,6 +351,8 @@ story() {
         events >short
     if shows_all; then
         check "the trace of the $1" diff - short
+        check "the trace of the $1: the queues of every connection" is \
+            "$(grep -e ' ESTABLISHED ' -e _WAIT p/"$1".err | grep -v 'send queue [0-9]*, receive queue [0-9]*)$')" ''
     else
         skip "the states of TCP (the $1 of this build cannot see them)"
         sed 's/^FIN_WAIT1 or 2/-/; s/^[A-Z_2]* /- /' >expected
