@@ -994,6 +994,15 @@ order() {
     done
     run "$peer" listen send text fin get 30 @ env FAULT='read-socket 1 ETIMEDOUT' "$client_faults" -t 0 -p PORT p/got
     check 'a time-out that is not ours' said client "client: the server did not finish, * Connection timed out"
+    run "$server" -p 0 text @ env FAULT='write-file 1 short-forever' "$client_faults" -p PORT p/got
+    check 'writes that take one byte at a time' arrived text
+    check 'writes that take one byte at a time: no word is lost' is \
+        "$(grep -c -e '^Recving data$' -e '^Client close$' p/client.out)" 2
+    # A client that is lost while the server waits for it to finish: that is no fault of who stopped the server.
+    run sh -c 'echo $$ >pid; FAULT="child-setsockopt 1 abort" exec "$@"' - "$server_faults" -k -p 0 text @ \
+        "$peer" connect PORT eof sh 'kill $(cat pid)' says p/server.err 'still being served' put "$thanks" reset
+    check '-k, one signal, and a process that crashes' matches "$s $(tail -n 1 p/server.err)" \
+        '0 server: 0 clients served, 1 failed'
 }
 
 # What ends a program at once: without this call it cannot keep its promises. Nothing is acknowledged then, and the
