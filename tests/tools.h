@@ -226,7 +226,7 @@ static inline pid_t split(void)
 
 /* Starts the program WORDS[0], found as a shell finds it, with these three descriptors. A signal that whoever started us
  * ignores does what it does by default there. Returns its process id. Not with fork, which would copy this process: that
- * costs half as much again, and the tests start thousands of programs. */
+ * costs half as much again, and the tests start thousands of programs. If it cannot be started, ends this program, too. */
 static inline pid_t start_program(char *const words[], int in, int out, int err)
 {
     static const int normal[] = { SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGTERM };
@@ -243,9 +243,13 @@ static inline pid_t start_program(char *const words[], int in, int out, int err)
         (errno = posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO)) != 0 ||
         (errno = posix_spawn_file_actions_adddup2(&files, err, STDERR_FILENO)) != 0 ||
         (errno = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF)) != 0 ||
-        (errno = posix_spawnattr_setsigdefault(&attributes, &signals)) != 0 ||
-        (errno = posix_spawnp(&pid, words[0], &files, &attributes, words, environ)) != 0)
-        die(words[0]);
+        (errno = posix_spawnattr_setsigdefault(&attributes, &signals)) != 0)
+        die("posix_spawn");
+    errno = posix_spawnp(&pid, words[0], &files, &attributes, words, environ);
+    if (errno != 0) {
+        fprintf(stderr, "%s: %s: %s\n", tool, words[0], strerror(errno));
+        exit(127); /* as a shell does */
+    }
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attributes);
     return pid;

@@ -341,6 +341,8 @@ static void torture_all(int count, int workers)
         tally.failed += part.failed;
         tally.broken += part.broken;
     }
+    while (wait(NULL) > 0)
+        ;
 }
 
 int main(int argc, char *argv[])
