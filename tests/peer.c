@@ -44,7 +44,7 @@ static _Noreturn void fail(const char *what)
     exit(1);
 }
 
-/* ---- What it can do; WORDS are the arguments of the action ----------------------------------------------------- */
+/* ---- What it can do -------------------------------------------------------------------------------------------- */
 
 static void send_all(const char *data, size_t length, int flags)
 {
@@ -57,16 +57,15 @@ static void send_all(const char *data, size_t length, int flags)
     }
 }
 
-static void send_file(char **words)
+static void send_file(const char *name)
 {
     char block[PIECE];
     ssize_t count;
-    int fd = must(open(words[0], O_RDONLY), words[0]);
+    int fd = must(open(name, O_RDONLY), name);
 
     while ((count = read(fd, block, sizeof block)) > 0)
         send_all(block, (size_t)count, 0);
-    if (count < 0)
-        die(words[0]);
+    must((int)count, name);
     close(fd);
 }
 
@@ -90,10 +89,6 @@ static void send_text(const char *text, int flags, long milliseconds)
     }
 }
 
-static void put(char **words) { send_text(words[0], 0, -1); }
-static void urgent(char **words) { send_text(words[0], MSG_OOB, -1); }
-static void drip(char **words) { send_text(words[1], 0, atol(words[0])); }
-
 /* Sends so many bytes BYTE for as long as the other side takes them. */
 static void repeat(long count, int byte)
 {
@@ -105,9 +100,6 @@ static void repeat(long count, int byte)
         if ((sent = send(connection, block, count < PIECE ? (size_t)count : PIECE, 0)) < 0)
             return;
 }
-
-static void flood(char **words) { repeat(atol(words[0]), 'x'); }
-static void pad(char **words) { repeat(atol(words[0]), '\0'); }
 
 /* Reads MOST bytes, or to the end-of-file, RATE in a second or, if that is 0, as they come. Writes them to the file
  * NAME unless that is NULL. */
@@ -137,56 +129,16 @@ static void receive(long most, long rate, const char *name)
         die(name);
 }
 
-static void get(char **words) { receive(atol(words[0]), 0, NULL); }
-static void eof(char **words) { (void)words; receive(LONG_MAX, 0, NULL); }
-static void into(char **words) { receive(LONG_MAX, 0, words[0]); }
-static void slow(char **words) { receive(LONG_MAX, atol(words[0]), words[1]); }
-
-/* Waits until there is nothing more to expect from the other side. Does not read, so that a full window stays full. */
-static void stay(char **words)
-{
-    struct pollfd wanted = { .fd = connection };
-
-    (void)words;
-    while (poll(&wanted, 1, -1) < 0 || (wanted.revents & (POLLERR | POLLHUP)) == 0)
-        ;
-}
-
-/* What must not come: data or an end-of-file, or after the end-of-file a reset. */
-static void quiet(char **words)
-{
-    struct pollfd wanted = { .fd = connection, .events = ended ? 0 : POLLIN };
-
-    errno = 0;
-    if (poll(&wanted, 1, atoi(words[0])) != 0)
-        fail("quiet");
-}
-
-static void fin(char **words)
-{
-    (void)words;
-    if (shutdown(connection, SHUT_WR) != 0)
-        fail("shutdown");
-}
-
-static void close_it(char **words)
-{
-    (void)words;
-    if (close(connection) != 0 && errno != ECONNRESET) /* which FreeBSD says of one that was reset */
-        die("close");
-}
-
 /* Sets SO_LINGER, as the programs do: the next close sends a reset. */
-static void reset(char **words)
+static void reset_on_close(void)
 {
     const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
 
     must(setsockopt(connection, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), "SO_LINGER");
-    close_it(words);
 }
 
 /* The form is that of trace in common.h, but for the state, which nobody has looked up. */
-static void say(char **words)
+static void say(const char *what)
 {
     struct timespec now;
     struct tm parts;
@@ -195,55 +147,94 @@ static void say(char **words)
     if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL ||
         strftime(clock, sizeof clock, "%H:%M:%S", &parts) == 0)
         die("the time");
-    fprintf(stderr, "%s.%06ld %s %-11s %s\n", clock, now.tv_nsec / 1000, side, "-", words[0]);
+    fprintf(stderr, "%s.%06ld %s %-11s %s\n", clock, now.tv_nsec / 1000, side, "-", what);
 }
 
-static void wait_for(char **words)
+static void wait_for_file(const char *name)
 {
-    while (access(words[0], F_OK) != 0)
+    while (access(name, F_OK) != 0)
         pause_for(1000);
 }
 
-static void says(char **words)
+enum {
+    GET, INTO, SLOW, TO_EOF, SEND, PUT, DRIP, URGENT, FLOOD, PAD, QUIET, FIN, RESET, CLOSE, STAY, SH, WAIT, SAYS, SAY
+};
+static const struct { const char *name; int words; } actions[] = {
+    [GET] = { "get", 1 },     [INTO] = { "into", 1 },     [SLOW] = { "slow", 2 },     [TO_EOF] = { "eof", 0 },
+    [SEND] = { "send", 1 },   [PUT] = { "put", 1 },       [DRIP] = { "drip", 2 },     [URGENT] = { "urgent", 1 },
+    [FLOOD] = { "flood", 1 }, [PAD] = { "pad", 1 },       [QUIET] = { "quiet", 1 },   [FIN] = { "fin", 0 },
+    [RESET] = { "reset", 0 }, [CLOSE] = { "close", 0 },   [STAY] = { "stay", 0 },     [SH] = { "sh", 1 },
+    [WAIT] = { "wait", 1 },   [SAYS] = { "says", 2 },     [SAY] = { "say", 1 },
+};
+
+/* Does the ACTION, whose arguments are the first of WORDS. */
+static void act(size_t action, char **words)
 {
-    if (!wait_for_text(words[0], words[1], 1)) {
+    struct pollfd wanted = { .fd = connection };
+
+    switch (action) {
+    case GET: receive(atol(words[0]), 0, NULL); break;
+    case INTO: receive(LONG_MAX, 0, words[0]); break;
+    case SLOW: receive(LONG_MAX, atol(words[0]), words[1]); break;
+    case TO_EOF: receive(LONG_MAX, 0, NULL); break;
+    case SEND: send_file(words[0]); break;
+    case PUT: send_text(words[0], 0, -1); break;
+    case DRIP: send_text(words[1], 0, atol(words[0])); break;
+    case URGENT: send_text(words[0], MSG_OOB, -1); break;
+    case FLOOD: repeat(atol(words[0]), 'x'); break;
+    case PAD: repeat(atol(words[0]), '\0'); break;
+    case QUIET: /* what must not come: data or an end-of-file, or after the end-of-file a reset */
+        wanted.events = ended ? 0 : POLLIN;
+        errno = 0;
+        if (poll(&wanted, 1, atoi(words[0])) != 0)
+            fail("quiet");
+        break;
+    case FIN:
+        if (shutdown(connection, SHUT_WR) != 0)
+            fail("shutdown");
+        break;
+    case RESET:
+        reset_on_close();
+        /* fall through */
+    case CLOSE:
+        if (close(connection) != 0 && errno != ECONNRESET) /* which FreeBSD says of one that was reset */
+            die("close");
+        break;
+    case STAY: /* does not read, so that a full window stays full */
+        while (poll(&wanted, 1, -1) < 0 || (wanted.revents & (POLLERR | POLLHUP)) == 0)
+            ;
+        break;
+    case SH:
+        errno = ECANCELED;
+        must(system(words[0]) == 0 ? 0 : -1, words[0]);
+        break;
+    case WAIT: wait_for_file(words[0]); break;
+    case SAYS:
         errno = ETIMEDOUT;
-        fail(words[1]);
+        if (!wait_for_text(words[0], words[1], 1))
+            fail(words[1]);
+        break;
+    default: say(words[0]);
     }
 }
 
-static void shell(char **words)
+/* Does the actions in WORDS, which end with a NULL. */
+static void act_all(char **words)
 {
-    errno = ECANCELED;
-    must(system(words[0]) == 0 ? 0 : -1, words[0]);
-}
-
-static const struct action {
-    const char *name;
-    int words;
-    void (*function)(char **words);
-} actions[] = {
-    { "get", 1, get },          { "into", 1, into },      { "slow", 2, slow },     { "eof", 0, eof },
-    { "quiet", 1, quiet },      { "put", 1, put },        { "drip", 2, drip },     { "urgent", 1, urgent },
-    { "send", 1, send_file },   { "flood", 1, flood },    { "pad", 1, pad },       { "fin", 0, fin },
-    { "reset", 0, reset },      { "stay", 0, stay },      { "close", 0, close_it }, { "sh", 1, shell },
-    { "wait", 1, wait_for },    { "says", 2, says },      { "say", 1, say },
-};
-
-/* Does the first action of WORDS, which end with a NULL. Returns the words that follow it. */
-static char **act(char **words)
-{
-    int given = 0;
-
-    while (given < 3 && words[given] != NULL)
-        given++;
-    for (size_t i = 0; i < ELEMENTS(actions); i++)
-        if (strcmp(words[0], actions[i].name) == 0 && given > actions[i].words) {
-            actions[i].function(words + 1);
-            return words + 1 + actions[i].words;
+    while (*words != NULL) {
+        size_t i = 0;
+        int given = 0;
+        while (i < ELEMENTS(actions) && strcmp(words[0], actions[i].name) != 0)
+            i++;
+        while (given < 3 && words[given] != NULL)
+            given++;
+        if (i == ELEMENTS(actions) || given <= actions[i].words) {
+            fprintf(stderr, "peer: '%s': no such action, or its arguments are missing\n", words[0]);
+            exit(2);
         }
-    fprintf(stderr, "peer: '%s': no such action, or its arguments are missing\n", words[0]);
-    exit(2);
+        act(i, words + 1);
+        words += 1 + actions[i].words;
+    }
 }
 
 /* ---- The connection, and other things to be had for a test ----------------------------------------------------- */
@@ -286,8 +277,7 @@ static int converse(bool listens, char **words)
             fail("connect");
         connection = fd;
     }
-    while (*words != NULL)
-        words = act(words);
+    act_all(words);
     return 0;
 }
 
@@ -302,7 +292,7 @@ static int be_full(char **words)
 
     name = local_address(listen_on(fd, 0));
     must(connect(place, (struct sockaddr *)&name, sizeof name), "connect");
-    wait_for(words);
+    wait_for_file(words[0]);
     return 0;
 }
 

@@ -24,7 +24,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,8 +37,6 @@
 #include <unistd.h>
 
 #define ELEMENTS(array) (sizeof (array) / sizeof (array)[0])
-
-extern char **environ;
 
 static const char *tool = "?";          /* the name of this program, for its messages */
 static char workplace[PATH_MAX];        /* the directory that make_workplace made; removed at the end */
@@ -225,34 +222,20 @@ static inline pid_t split(void)
 }
 
 /* Starts the program WORDS[0], found as a shell finds it, with these three descriptors. A signal that whoever started us
- * ignores does what it does by default there. Returns its process id. Not with fork, which would copy this process: that
- * costs half as much again, and the tests start thousands of programs. If it cannot be started, ends this program, too. */
+ * ignores does what it does by default there. Returns its process id. */
 static inline pid_t start_program(char *const words[], int in, int out, int err)
 {
     static const int normal[] = { SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGTERM };
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attributes;
-    sigset_t signals;
-    pid_t pid;
+    pid_t pid = split();
 
-    sigemptyset(&signals);
+    if (pid != 0)
+        return pid;
     for (size_t i = 0; i < ELEMENTS(normal); i++)
-        sigaddset(&signals, normal[i]);
-    if ((errno = posix_spawn_file_actions_init(&files)) != 0 || (errno = posix_spawnattr_init(&attributes)) != 0 ||
-        (errno = posix_spawn_file_actions_adddup2(&files, in, STDIN_FILENO)) != 0 ||
-        (errno = posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO)) != 0 ||
-        (errno = posix_spawn_file_actions_adddup2(&files, err, STDERR_FILENO)) != 0 ||
-        (errno = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF)) != 0 ||
-        (errno = posix_spawnattr_setsigdefault(&attributes, &signals)) != 0)
-        die("posix_spawn");
-    errno = posix_spawnp(&pid, words[0], &files, &attributes, words, environ);
-    if (errno != 0) {
-        fprintf(stderr, "%s: %s: %s\n", tool, words[0], strerror(errno));
-        exit(127); /* as a shell does */
-    }
-    posix_spawn_file_actions_destroy(&files);
-    posix_spawnattr_destroy(&attributes);
-    return pid;
+        signal(normal[i], SIG_DFL);
+    if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0)
+        execvp(words[0], words);
+    dprintf(STDERR_FILENO, "%s: %s\n", words[0], strerror(errno));
+    _exit(127);
 }
 
 /* Returns the STATUS of wait as a shell does: the exit status, or 128 and the signal that killed the program. */
@@ -360,17 +343,12 @@ static inline void draw_bytes(char *bytes, size_t length, uint64_t seed)
         bytes[i] = (char)draw(&seed);
 }
 
-/* True if the file NAME holds exactly the LENGTH bytes of CONTENT. */
+/* True if the file NAME holds exactly the LENGTH bytes of CONTENT, 4 MiB at most. */
 static inline bool holds(const char *name, const void *content, size_t length)
 {
-    char *text = malloc(length + 2); /* a byte more than it should be, and a NUL */
-    bool same;
+    static char text[(4 << 20) + 2]; /* a byte more than it may be, and a NUL */
 
-    if (text == NULL)
-        die(name);
-    same = get_file(name, text, length + 2) == (ssize_t)length && memcmp(text, content, length) == 0;
-    free(text);
-    return same;
+    return get_file(name, text, sizeof text) == (ssize_t)length && memcmp(text, content, length) == 0;
 }
 
 /* Returns how many files in DIRECTORY have none of the KNOWN names, which stand between spaces. */
