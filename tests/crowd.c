@@ -60,9 +60,9 @@ static bool is_in_lines(void)
 
 /* ---- Programs and peers -------------------------------------------------------------------------------------- */
 
-/* Begins the TEST and starts the server PROGRAM with -k and -b BUFFERS, after the shell command FIRST. Its standard error
- * is the file err, its standard output is the file out, or, if PIPED, a pipe through which cat fills that file. Returns
- * once it has said something, which usually is its port. */
+/* Begins the TEST and starts the server PROGRAM with -k and -b BUFFERS, after the shell command FIRST. Its standard
+ * error is the file err, its standard output is the file out, or, if PIPED, a pipe through which cat fills that
+ * file. Returns once it has said something, which usually is its port. */
 static void start_server(const char *test, const char *program, const char *first, const char *buffers, bool piped)
 {
     char script[256], *const cat[] = { "cat", NULL };
@@ -90,8 +90,8 @@ static void start_server(const char *test, const char *program, const char *firs
     sscanf(text_of("err"), "server: listening on %*s port %d", &server.port);
 }
 
-/* Waits for the end of the server, after a signal unless that is 0, and checks that it ends with STATUS, leaves no process
- * behind, and, if it can, says that it has SERVED so many. */
+/* Waits for the end of the server, after a signal unless that is 0, and checks that it ends with STATUS, leaves no
+ * process behind, and, if it can, says that it has SERVED so many. */
 static void end_server(int signal_number, int status, int served)
 {
     struct pollfd held = { .fd = server.held };
@@ -160,7 +160,8 @@ static void check_closed(void)
     check(fd < 0, "new clients are not refused");
 }
 
-/* Reads what the server sends to FD. Returns how many bytes it was until the end-of-file; -1 with errno if read fails. */
+/* Reads what the server sends to FD. Returns how many bytes it was until the end-of-file; -1 with errno if read
+ * fails. */
 static long receive(int fd)
 {
     static char block[64 * 1024];
@@ -320,9 +321,9 @@ static void test_places(void)
     check(server.failed == 0, "%d failed", server.failed);
 }
 
-/* After the command FIRST the server serves so many clients, and not the next, for want of something: it says so once,
- * goes on, and does not spin. With RELIEF it gets it and serves the client; otherwise it drops the client when it is told
- * to stop. DESCRIPTORS, unless 0, are the relief. */
+/* After the command FIRST the server serves so many clients, and not the next, for want of something: it says so
+ * once, goes on, and does not spin. With RELIEF it gets it and serves the client; otherwise it drops the client when
+ * it is told to stop. DESCRIPTORS, unless 0, are the relief. */
 static void test_short(const char *test, const char *first, int clients_before, bool relief, rlim_t descriptors)
 {
     int peers[1], fd;
@@ -345,8 +346,8 @@ static void test_short(const char *test, const char *first, int clients_before, 
     check(count("err", complaint) == 1, "the server has not said it once");
 }
 
-/* A FIFO can be sent but once: it is refused, also when it takes the place of the file later. And SIGINT that was ignored
- * when the server was started goes on being ignored. */
+/* A FIFO can be sent but once: it is refused, also when it takes the place of the file later. And SIGINT that was
+ * ignored when the server was started goes on being ignored. */
 static void test_fifo(void)
 {
     must(rename("source", "kept"), "source");

@@ -1,9 +1,9 @@
 /*
  * meddle.c - changes a program's files under its feet in ways that a shell cannot, between any two system calls.
  *
- *     meddle early FILE DEED AFTER COMMAND...   runs COMMAND over and over; each time DEED is done at a later moment, from
- *                                               its first to when it connects. Prints each time how it ended and what
- *                                               FILE is then; AFTER puts all back as it was
+ *     meddle early FILE DEED AFTER COMMAND...   runs COMMAND over and over; each time DEED is done at a later moment
+ *                                               before it connects. Prints each time how it ended and what FILE is
+ *                                               then; AFTER puts all back as it was
  *     meddle watch DIRECTORY COMMAND...         runs COMMAND, and prints what the client's temporary file in DIRECTORY
  *                                               is, whenever a system call has changed that
  *     meddle grow FILE N COMMAND...             runs COMMAND; once it has FILE open, and N calls later, FILE grows by a
@@ -16,10 +16,10 @@
  *     meddle lease FILE COMMAND...              runs COMMAND; whoever else opens FILE has to wait until we have been
  *                                               told so and have let go of it
  *
- * DEED and AFTER are "put A B", which makes B one more name of A in place of what it was; "link TARGET B", the same with
- * a symbolic link; "remove A"; "kill N", which sends COMMAND this signal; or nothing. An ENTRY is u: g: o: or m:, for a
- * user or a group with its number before the colon, and a digit, as in "u:6 u1234:4 g:0 m:4 o:0"; a file without a list
- * has "-". The programs that are watched have no standard output.
+ * DEED and AFTER are "put A B", which makes B one more name of A in place of what it was; "link TARGET B", the same
+ * with a symbolic link; "remove A"; "kill N", which sends COMMAND this signal; or nothing. An ENTRY is u: g: o: or m:,
+ * for a user or a group with its number before the colon, and a digit, as in "u:6 u1234:4 g:0 m:4 o:0"; a file without
+ * a list has "-". The programs that are watched have no standard output.
  *
  * A race between COMMAND and others has as many outcomes as there are moments between two of its system calls. Here
  * each of them is seen, in every run. Exits with what COMMAND does, 0 for early, 77 if this system does not let us.
@@ -35,6 +35,7 @@ enum { CANNOT = 77, ENTRIES_MAX = 32, CALLS_MAX = 5000 };
 #define ON_LINUX(function) function
 
 #include <endian.h>
+#include <glob.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -125,9 +126,8 @@ static pid_t start_stopped(char *command[])
     if (pid == 0) {
         dup2(null, STDOUT_FILENO);
         close(null);
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-            _exit(CANNOT);
-        if (setenv("ASAN_OPTIONS", "detect_leaks=0", 1) != 0) /* which would need ptrace for itself */
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0 ||
+            setenv("ASAN_OPTIONS", "detect_leaks=0", 1) != 0) /* which would need ptrace for itself */
             _exit(CANNOT);
         raise(SIGSTOP);
         execvp(command[0], command);
@@ -258,27 +258,25 @@ static int grow(char **words)
 
 static int watch(char **words)
 {
-    char now[2048], before[sizeof now] = "", name[PATH_MAX];
+    char now[2048], before[sizeof now] = "", pattern[PATH_MAX];
     int status;
     pid_t pid = start_stopped(words + 1);
 
+    snprintf(pattern, sizeof pattern, "%s/.client-*", words[0]);
     while (step(pid, &status)) {
-        DIR *here = opendir(words[0]);
-        for (struct dirent *entry; here != NULL && (entry = readdir(here)) != NULL;)
-            if (strncmp(entry->d_name, ".client-", 8) == 0) {
-                snprintf(name, sizeof name, "%s/%s", words[0], entry->d_name);
-                file_to_text(name, now, sizeof now);
-                if (strcmp(now, before) != 0)
-                    puts(now);
-                memcpy(before, now, sizeof now);
-            }
-        if (here != NULL)
-            closedir(here);
+        glob_t found;
+        if (glob(pattern, 0, NULL, &found) != 0)
+            continue;
+        file_to_text(found.gl_pathv[0], now, sizeof now); /* there is but one */
+        globfree(&found);
+        if (strcmp(now, before) != 0)
+            puts(now);
+        memcpy(before, now, sizeof now);
     }
     return status;
 }
 
-static int leased = -1;
+static int leased;
 
 static void let_go(int signal_number)
 {

@@ -6,18 +6,16 @@
  *     pair -t SERVER @ CLIENT                              measures both, to the end of both
  *     pair -t -k TIMES [-j JOBS] SERVER @ CLIENT           runs CLIENT so often, so many at once, and then ends SERVER
  *
- * SERVER, CLIENT and COMMAND are programs with their arguments. No client starts before the server listens. In the
- * words of both PORT stands for the port, and SLOT for a number from 0 to JOBS - 1 that no other client has at that
- * time, wherever no letter stands beside it. A server whose words have no PORT chooses one and tells it on standard
- * error: "listening on ADDRESS port N". For others a free one is chosen, and /proc/net/tcp shows when they listen,
- * hence on Linux only.
+ * SERVER, CLIENT and COMMAND are programs with their arguments. No client starts before the server listens. In their
+ * words PORT stands for the port, and SLOT for a number from 0 to JOBS - 1 that no other client has at that time, where
+ * no letter stands beside it. A server whose words have no PORT chooses one and tells it on standard error: "listening
+ * on ADDRESS port N". For others a free one is chosen, and /proc/net/tcp shows when they listen, hence on Linux only.
  *
  * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same
- * of the client, status, one line with both statuses ("read s c <DIRECTORY/status"), and milliseconds, from the start
- * of the server to the end of both. All of them are emptied before anything starts, and DIRECTORY/got is removed, for a
- * client to make. A status is what the shell would say: the exit status, or 128 plus the number of the signal; "none"
- * for a client that never started because the server ended first. Exits with 0 when both have ended, within LIMIT
- * seconds.
+ * of the client, status, one line with both statuses, and milliseconds, from the start of the server to the end of
+ * both. All are emptied before anything starts, and DIRECTORY/got is removed, for a client to make. A status is what the
+ * shell would say; "none" for a client that never started because the server ended first. Exits with 0 when both have
+ * ended, within LIMIT seconds.
  *
  * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
  * numbers: seconds from the start of the first client to the end of all; the same from the start of the server; and the
@@ -240,43 +238,33 @@ static struct command redirected(char **first)
     return command;
 }
 
-/* Opens the file NAME in DIRECTORY, emptied. */
-static int open_in(const char *directory, const char *name)
-{
-    char path[PATH_MAX];
-
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return open_output(path);
-}
-
 /* Runs both in the first form, and leaves what they said and how they ended in DIRECTORY. */
 static int keep(const char *directory, char **server_words, char **client_words)
 {
-    struct command server = { .words = server_words }, client = { .words = client_words };
+    static const char *const names[] = { "server.out", "server.err", "client.out", "client.err", "server.status",
+                                         "client.status", "status", "milliseconds" };
     char path[PATH_MAX], status[16] = "none";
     int64_t began = microseconds(), first;
-    int both, servers, clients, end_of_server, end_of_client, duration;
+    int fds[ELEMENTS(names)], servers, clients;
 
     if (mkdir(directory, 0777) != 0 && errno != EEXIST)
         die(directory);
-    server.out = open_in(directory, "server.out");
-    server.err = open_in(directory, "server.err");
-    client.out = open_in(directory, "client.out");
-    client.err = open_in(directory, "client.err");
-    end_of_server = open_in(directory, "server.status");
-    end_of_client = open_in(directory, "client.status");
-    both = open_in(directory, "status");
-    duration = open_in(directory, "milliseconds");
+    for (size_t i = 0; i < ELEMENTS(names); i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        fds[i] = open_output(path);
+    }
     snprintf(path, sizeof path, "%s/got", directory);
     if (unlink(path) != 0 && errno != ENOENT)
         die(path);
+    struct command server = { .words = server_words, .out = fds[0], .err = fds[1] };
+    struct command client = { .words = client_words, .out = fds[2], .err = fds[3] };
     clients = run(&server, &client, 1, 1, false, &first);
     servers = finish(&server, server.pid);
     if (clients >= 0)
         snprintf(status, sizeof status, "%d", clients);
-    if (dprintf(end_of_server, "%d\n", servers) < 0 || dprintf(end_of_client, "%s\n", status) < 0 ||
-        dprintf(both, "%d %s\n", servers, status) < 0 ||
-        dprintf(duration, "%jd\n", (intmax_t)((microseconds() - began) / 1000)) < 0)
+    if (dprintf(fds[4], "%d\n", servers) < 0 || dprintf(fds[5], "%s\n", status) < 0 ||
+        dprintf(fds[6], "%d %s\n", servers, status) < 0 ||
+        dprintf(fds[7], "%jd\n", (intmax_t)((microseconds() - began) / 1000)) < 0)
         die(directory);
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * tools.h - what the test programs of this directory share: how one fails, draws numbers, reads the clock, handles files,
- * starts other programs, and leaves nothing behind.
+ * tools.h - what the test programs of this directory share: how one fails, draws numbers, reads the clock, handles
+ * files, starts other programs, and leaves nothing behind.
  *
  * Include it first: it chooses what the system headers show. With CHECKS defined it also has what crowd.c, kill.c and
  * torture.c share. Nothing in here is needed to build or run the pair.
@@ -74,8 +74,8 @@ static inline void pause_for(int64_t duration)
         ;
 }
 
-/* Returns the next number of a sequence that is the same on every machine (splitmix64, Steele, Lea and Flood 2014). Every
- * STATE is a good one to begin with. */
+/* Returns the next number of a sequence that is the same on every machine (splitmix64, Steele, Lea and Flood 2014).
+ * Every STATE is a good one to begin with. */
 static inline uint64_t draw(uint64_t *state)
 {
     uint64_t mixed = *state += 0x9e3779b97f4a7c15;
@@ -106,8 +106,8 @@ static inline void remove_tree(const char *path)
     nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Makes a directory under TMPDIR or /tmp, puts its name into workplace and goes there. Whoever calls sees to its end, with
- * remove_tree or supervise. */
+/* Makes a directory under TMPDIR or /tmp, puts its name into workplace and goes there. Whoever calls sees to its
+ * end, with remove_tree or supervise. */
 static inline void make_workplace(void)
 {
     const char *parent = getenv("TMPDIR");
@@ -126,8 +126,8 @@ static inline void put_file(const char *name, const void *content, size_t length
         die(name);
 }
 
-/* Reads at most ROOM - 1 bytes of the file NAME into TEXT and ends them with a NUL. Returns how many there were, or -1, with
- * TEXT empty, if there is no such file. */
+/* Reads at most ROOM - 1 bytes of the file NAME into TEXT and ends them with a NUL. Returns how many there were, or
+ * -1, with TEXT empty, if there is no such file. */
 static inline ssize_t get_file(const char *name, char *text, size_t room)
 {
     FILE *file = fopen(name, "r");
@@ -221,8 +221,8 @@ static inline pid_t split(void)
     return must(fork(), "fork");
 }
 
-/* Starts the program WORDS[0], found as a shell finds it, with these three descriptors. A signal that whoever started us
- * ignores does what it does by default there. Returns its process id. */
+/* Starts the program WORDS[0], found as a shell finds it, with these three descriptors. A signal that whoever
+ * started us ignores does what it does by default there. Returns its process id. */
 static inline pid_t start_program(char *const words[], int in, int out, int err)
 {
     static const int normal[] = { SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGTERM };
@@ -262,9 +262,9 @@ static inline void wake_sigwait(int signal_number)
     (void)signal_number;
 }
 
-/* Divides this program in two. The one that returns does the work, as the leader of a process group to which all it starts
- * belong. The other one waits for its end, for SIGHUP, SIGINT or SIGTERM, or for SECONDS, then kills what is left of the
- * group, removes the workplace, and ends with the worker's exit status, or with 128 and the signal. */
+/* Divides this program in two. The one that returns does the work, as the leader of a process group to which all it
+ * starts belong. The other one waits for its end, for SIGHUP, SIGINT or SIGTERM, or for SECONDS, then kills what is
+ * left of the group, removes the workplace, and ends with the worker's exit status, or with 128 and the signal. */
 static inline void supervise(unsigned seconds)
 {
     static const int awaited[] = { SIGHUP, SIGINT, SIGTERM, SIGALRM, SIGCHLD };
@@ -406,8 +406,8 @@ static inline void begin_run(void)
     alarm(RUN_LIMIT);
 }
 
-/* Starts the program of SIDE with the WORDS after the first, which is its path. We hear its standard error, and, if OUT is
- * -1, its standard output. */
+/* Starts the program of SIDE with the WORDS after the first, which is its path. We hear its standard error, and, if
+ * OUT is -1, its standard output. */
 static inline void start_side(int side, const char *words[], int in, int out)
 {
     struct program *program = &pair[side];
@@ -431,8 +431,8 @@ static inline void start_side(int side, const char *words[], int in, int out)
             close(given[i]);
 }
 
-/* Reads what the program of SIDE says on OUTPUT, 0 or 1, up to the line with TEXT, or, if that is NULL, to the end. Neither
- * ever has to wait for us: all that it says fits into the pipe. */
+/* Reads what the program of SIDE says on OUTPUT, 0 or 1, up to the line with TEXT, or, if that is NULL, to the end.
+ * Neither ever has to wait for us: all that it says fits into the pipe. */
 static inline void hear(int side, int output, const char *text)
 {
     const size_t room = sizeof pair[side].text[output];
@@ -469,9 +469,9 @@ static inline void finish(int side)
     program->pid = 0;
 }
 
-/* True if the program of SIDE has said on standard error why it failed, or, if its status is 0, that it has nothing or one
- * thing to say: one line in its name. The lines that tell the port and count clients may be there, too, and those of the
- * trace, which begin with the time of day, and, if ELSE_TOO, any others. */
+/* True if the program of SIDE has said on standard error why it failed, or, if its status is 0, that it has nothing
+ * or one thing to say: one line in its name. The lines that tell the port and count clients may be there, too, and
+ * those of the trace, which begin with the time of day, and, if ELSE_TOO, any others. */
 static inline bool explains(int side, bool else_too)
 {
     char start[16], digit[2];
@@ -504,8 +504,8 @@ static inline void check_ends(int killed, bool else_too)
 /* What a destination that exists holds before the run. */
 static const char old_content[] = "what was there before\n";
 
-/* Checks the file NAME, which EXISTED before, and into which the LENGTH bytes of CONTENT were to be put. Returns whether they
- * are in it. */
+/* Checks the file NAME, which EXISTED before, and into which the LENGTH bytes of CONTENT were to be put. Returns
+ * whether they are in it. */
 static inline bool check_destination(const char *name, const void *content, size_t length, bool existed)
 {
     const bool whole = holds(name, content, length);

@@ -120,7 +120,8 @@ static void prepare(const struct setup *setup)
 
 /* Starts the program of SIDE as SETUP says, on PORT and with -t SECONDS. FAULT is for faults.h: NULL has it list the
  * calls. */
-static void start(const struct setup *setup, int side, const char *port, int seconds, const char *fault, int in, int out)
+static void start(const struct setup *setup, int side, const char *port, int seconds, const char *fault, int in,
+                  int out)
 {
     char patience[16];
     const char *line[16] = { NULL, "-t", patience, "-p", port, "-a", host };
@@ -141,8 +142,8 @@ static bool has_connected(const char *address)
     return strstr(outcome.book[CLIENT], strchr(address, ':') != NULL ? "connects IPv6" : "connects IPv4") != NULL;
 }
 
-/* Runs the two as SETUP says, with FAULTS for faults.h and -t of so many SECONDS, in a new directory. Leaves in pair and
- * outcome what it came to, and in the file delivered what came out of the FIFO. */
+/* Runs the two as SETUP says, with FAULTS for faults.h and -t of so many SECONDS, in a new directory. Leaves in pair
+ * and outcome what it came to, and in the file delivered what came out of the FIFO. */
 static void run(const struct setup *setup, const char *const faults[2], const int seconds[2])
 {
     char address[64] = "", port[8], *const cat[] = { "cat", "fifo", NULL };
@@ -244,7 +245,8 @@ static bool judge(const struct fault *fault)
     if (failure != NULL && sscanf(failure, "failed text %255[^\n]", reason) == 1 &&
         (parent ? pair[fault->side].status == 1 : !content_server) &&
         !is_shared(fault->setup->name)) /* of several addresses, the last tells what went wrong */
-        check(strstr(said, reason) != NULL, "the %s does not say '%s', but:\n%s", side_names[fault->side], reason, said);
+        check(strstr(said, reason) != NULL, "the %s does not say '%s', but:\n%s", side_names[fault->side], reason,
+              said);
     check(misused == NULL, "%.*s", misused == NULL ? 0 : (int)strcspn(misused, "\n"), misused);
     check_directory(fault->setup);
     return failure != NULL;
@@ -316,8 +318,8 @@ static void shuffle_cases(uint64_t seed)
     }
 }
 
-/* Has WORKERS processes run the first COUNT cases, each its share; the first one has all that must not meet others. Adds
- * what they came to to tally. */
+/* Has WORKERS processes run the first COUNT cases, each its share; the first one has all that must not meet others.
+ * Adds what they came to to tally. */
 static void torture_all(int count, int workers)
 {
     struct tally part;
