@@ -167,26 +167,26 @@ static const struct { const char *name; int words; } actions[] = {
     [WAIT] = { "wait", 1 },   [SAYS] = { "says", 2 },     [SAY] = { "say", 1 },
 };
 
-/* Does the ACTION, whose arguments are the first of WORDS. */
-static void act(size_t action, char **words)
+/* Does the ACTION with its arguments ONE and TWO, as far as it has them. */
+static void act(size_t action, const char *one, const char *two)
 {
     struct pollfd wanted = { .fd = connection };
 
     switch (action) {
-    case GET: receive(atol(words[0]), 0, NULL); break;
-    case INTO: receive(LONG_MAX, 0, words[0]); break;
-    case SLOW: receive(LONG_MAX, atol(words[0]), words[1]); break;
+    case GET: receive(atol(one), 0, NULL); break;
+    case INTO: receive(LONG_MAX, 0, one); break;
+    case SLOW: receive(LONG_MAX, atol(one), two); break;
     case TO_EOF: receive(LONG_MAX, 0, NULL); break;
-    case SEND: send_file(words[0]); break;
-    case PUT: send_text(words[0], 0, -1); break;
-    case DRIP: send_text(words[1], 0, atol(words[0])); break;
-    case URGENT: send_text(words[0], MSG_OOB, -1); break;
-    case FLOOD: repeat(atol(words[0]), 'x'); break;
-    case PAD: repeat(atol(words[0]), '\0'); break;
+    case SEND: send_file(one); break;
+    case PUT: send_text(one, 0, -1); break;
+    case DRIP: send_text(two, 0, atol(one)); break;
+    case URGENT: send_text(one, MSG_OOB, -1); break;
+    case FLOOD: repeat(atol(one), 'x'); break;
+    case PAD: repeat(atol(one), '\0'); break;
     case QUIET: /* what must not come: data or an end-of-file, or after the end-of-file a reset */
         wanted.events = ended ? 0 : POLLIN;
         errno = 0;
-        if (poll(&wanted, 1, atoi(words[0])) != 0)
+        if (poll(&wanted, 1, atoi(one)) != 0)
             fail("quiet");
         break;
     case FIN:
@@ -206,15 +206,15 @@ static void act(size_t action, char **words)
         break;
     case SH:
         errno = ECANCELED;
-        must(system(words[0]) == 0 ? 0 : -1, words[0]);
+        must(system(one) == 0 ? 0 : -1, one);
         break;
-    case WAIT: wait_for_file(words[0]); break;
+    case WAIT: wait_for_file(one); break;
     case SAYS:
         errno = ETIMEDOUT;
-        if (!wait_for_text(words[0], words[1], 1))
-            fail(words[1]);
+        if (!wait_for_text(one, two, 1))
+            fail(two);
         break;
-    default: say(words[0]);
+    default: say(one);
     }
 }
 
@@ -232,7 +232,7 @@ static void act_all(char **words)
             fprintf(stderr, "peer: '%s': no such action, or its arguments are missing\n", words[0]);
             exit(2);
         }
-        act(i, words + 1);
+        act(i, given > 1 ? words[1] : "", given > 2 ? words[2] : "");
         words += 1 + actions[i].words;
     }
 }

@@ -229,11 +229,11 @@ static bool judge(const struct fault *fault)
     const bool keep = keeps_serving(fault->setup), parent = strncmp(fault->call, "child-", 6) != 0;
     const char *said = pair[fault->side].text[1], *book = outcome.book[fault->side];
     const char *failure = strstr(book, "failed "), *misused = strstr(book, "misused");
-    const char mark = failure == NULL ? '+' : fault->failure[0];
+    const char *mark = failure == NULL ? "+" : fault->failure;
     const bool content_client = pair[CLIENT].status == 0, content_server = pair[SERVER].status == 0 &&
                (!keep || strstr(pair[SERVER].text[1], "server: 1 clients served") != NULL);
-    const bool fatal = mark == '!' || (mark == '?' && fault->side == CLIENT);
-    const bool harmless = mark == '+' || /* -k tries again */
+    const bool fatal = mark[0] == '!' || (mark[0] == '?' && fault->side == CLIENT);
+    const bool harmless = mark[0] == '+' || /* -k tries again */
         (keep && !fatal && strcmp(fault->call, "accept") == 0 && strstr(fault->failure, "-forever") == NULL);
     char reason[256] = "";
 
