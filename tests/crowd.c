@@ -85,9 +85,9 @@ static void start_server(const char *test, const char *program, const char *firs
     close(out);
     close(err);
     server.held = held[0];
-    server.port = 0;
-    check(wait_for_text("err", "\n", 1), "the server does not say anything");
-    sscanf(text_of("err"), "server: listening on %*s port %d", &server.port);
+    check(wait_for_text("err", "\n", 1) &&
+          sscanf(text_of("err"), "server: listening on %*s port %d", &server.port) == 1,
+          "the server does not tell its port");
 }
 
 /* Waits for the end of the server, after a signal unless that is 0, and checks that it ends with STATUS, leaves no
@@ -346,29 +346,6 @@ static void test_short(const char *test, const char *first, int clients_before, 
     check(count("err", complaint) == 1, "the server has not said it once");
 }
 
-/* A FIFO can be sent but once: it is refused, also when it takes the place of the file later. And SIGINT that was
- * ignored when the server was started goes on being ignored. */
-static void test_fifo(void)
-{
-    must(rename("source", "kept"), "source");
-    must(mkfifo("source", 0600), "mkfifo");
-    start_server("FIFO", pair[SERVER].path, ":", "0", false);
-    if (server.port != 0) /* it listens, and would for ever */
-        kill(server.pid, SIGKILL);
-    check(status_of(server.pid) == 1 && count("err", "not a regular file") == 1, "not refused");
-    close(server.held);
-    must(rename("kept", "source"), "source");
-    start_server("FIFO later, in the background", pair[SERVER].path, "trap '' INT", "0", false);
-    must(kill(server.pid, SIGINT), "kill");
-    must(rename("source", "kept"), "source");
-    must(mkfifo("source", 0600), "mkfifo");
-    check(is_reset(connect_peer()) && count("err", "no longer a regular file") == 1, "not refused");
-    must(rename("kept", "source"), "source");
-    check(be_served(connect_peer(), thanks), "nobody is served after it");
-    end_server(SIGTERM, 0, 1);
-    check(server.failed == 1, "%d failed", server.failed);
-}
-
 /* All tests, one after the other. */
 static void test_all(void)
 {
@@ -379,7 +356,6 @@ static void test_all(void)
     test_drain("SIGKILL", SIGKILL, false);
     test_broken_off();
     test_places();
-    test_fifo();
     test_short("no process", "export FAULT='fork 2 EAGAIN-forever'", 1, false, 0);
     test_short("no descriptor", "ulimit -Sn 4", 0, false, 0);
     test_short("a process again", "export FAULT='fork 1 EAGAIN'", 0, true, 0);

@@ -305,6 +305,8 @@ static int hold(char **words)
     for (char **word = words + 1; *word != NULL; word++)
         if (strcmp(*word, "PORT") == 0)
             *word = port;
+    signal(SIGPIPE, SIG_DFL); /* COMMAND has neither this nor our limit of time */
+    alarm(0);
     execvp(words[0], words);
     die(words[0]);
 }
@@ -351,25 +353,17 @@ static int print_sizes(char **words)
 
 int main(int argc, char *argv[])
 {
-    static const struct {
-        const char *name;
-        int (*function)(char **words);
-        bool limited; /* its time */
-    } roles[] = {
-        { "listen", be_server, true },      { "connect", be_client, true },       { "full", be_full, true },
-        { "hold", hold, false },            { "terminal", on_terminal, false },   { "socket", make_local_socket, true },
-        { "sizes", print_sizes, true },
+    static const struct { const char *name; int (*function)(char **words); } roles[] = {
+        { "listen", be_server }, { "connect", be_client }, { "full", be_full }, { "hold", hold },
+        { "terminal", on_terminal }, { "socket", make_local_socket }, { "sizes", print_sizes },
     };
 
     tool = "peer";
+    signal(SIGPIPE, SIG_IGN);
+    alarm(LIMIT);
     for (size_t i = 0; argc > 2 && i < ELEMENTS(roles); i++)
-        if (strcmp(argv[1], roles[i].name) == 0) {
-            if (roles[i].limited) {
-                signal(SIGPIPE, SIG_IGN);
-                alarm(LIMIT);
-            }
+        if (strcmp(argv[1], roles[i].name) == 0)
             return roles[i].function(argv + 2);
-        }
     fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... |\n"
                     "       peer full FILE | hold COMMAND... | terminal COMMAND... | socket FILE | sizes BYTES\n");
     return 2;
