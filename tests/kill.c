@@ -79,7 +79,6 @@ static void play(const struct plan *plan)
     bool lonely = moment == &moments[0];
     siginfo_t end = { .si_pid = 0 };
 
-    begin_run();
     start_side(SERVER, serve, STDIN_FILENO, -1);
     if (!hear_port(address, port))
         die("the server does not tell its port");
@@ -96,7 +95,6 @@ static void play(const struct plan *plan)
         start_side(CLIENT, receive, STDIN_FILENO, -1);
     finish(CLIENT);
     finish(SERVER);
-    alarm(0);
 }
 
 /* True if the program of SIDE has said LINE in its transcript. */

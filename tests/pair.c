@@ -29,7 +29,7 @@
 #include <ctype.h>
 #include <sys/resource.h>
 
-enum { LIMIT = 120, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, TRIES = 10, CANNOT_SEE = 77 };
+enum { LIMIT = 120, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, CANNOT_SEE = 77 };
 
 struct command {
     char **words;               /* ends with NULL */
@@ -140,25 +140,21 @@ static bool listening(void)
     return found;
 }
 
-/* Starts a server that is told its port, and waits until it listens, or has ended before so often that somebody else on
- * its port cannot be the reason. */
+/* Starts a server that is told its port, and waits until it listens or ends. */
 static void listen_on_free_port(struct command *server)
 {
-    for (int try = 0; try < TRIES; try++) {
-        siginfo_t info = { .si_pid = 0 };
-        int fd = make_socket();
-        port = take_port(fd);
-        close(fd);
-        if (try > 0)
-            finish(server, server->pid);
-        start(server, 0);
-        while (waitid(P_PID, (id_t)server->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0) {
-            if (listening())
-                return;
-            pause_for(200);
-        }
+    siginfo_t info = { .si_pid = 0 };
+    int fd = make_socket();
+
+    port = take_port(fd);
+    close(fd);
+    start(server, 0);
+    while (!listening() && port != 0) {
+        must(waitid(P_PID, (id_t)server->pid, &info, WEXITED | WNOHANG | WNOWAIT), "waitid");
+        if (info.si_pid != 0)
+            port = 0;
+        pause_for(200);
     }
-    port = 0;
 }
 
 /* ---- The run ------------------------------------------------------------------------------------------------- */

@@ -396,23 +396,19 @@ static inline void break_off(int signal_number)
             kill(pair[side].pid, SIGKILL);
 }
 
-/* Begins a run, which is broken off if it hangs. */
-static inline void begin_run(void)
-{
-    const struct sigaction action = { .sa_handler = break_off, .sa_flags = SA_RESTART };
-
-    hangs = 0;
-    must(sigaction(SIGALRM, &action, NULL), "sigaction");
-    alarm(RUN_LIMIT);
-}
-
 /* Starts the program of SIDE with the WORDS after the first, which is its path. We hear its standard error, and, if
- * OUT is -1, its standard output. */
+ * OUT is -1, its standard output. With the server a run begins, which is broken off if it hangs. */
 static inline void start_side(int side, const char *words[], int in, int out)
 {
+    const struct sigaction action = { .sa_handler = break_off, .sa_flags = SA_RESTART };
     struct program *program = &pair[side];
     int ends[2], given[] = { out, -1 };
 
+    if (side == SERVER) {
+        hangs = 0;
+        must(sigaction(SIGALRM, &action, NULL), "sigaction");
+        alarm(RUN_LIMIT);
+    }
     words[0] = program->path;
     for (int i = 0; i < 2; i++) {
         program->text[i][0] = '\0';
@@ -455,7 +451,7 @@ static inline bool hear_port(char address[64], char port[8])
            sscanf(line, "server: listening on %63s port %7[0-9]", address, port) == 2;
 }
 
-/* Hears the program of SIDE out and waits for its end. */
+/* Hears the program of SIDE out and waits for its end. The run ends with the server. */
 static inline void finish(int side)
 {
     struct program *program = &pair[side];
@@ -467,6 +463,8 @@ static inline void finish(int side)
         }
     program->status = status_of(program->pid);
     program->pid = 0;
+    if (side == SERVER)
+        alarm(0);
 }
 
 /* True if the program of SIDE has said on standard error why it failed, or, if its status is 0, that it has nothing

@@ -161,7 +161,6 @@ static void run(const struct setup *setup, const char *const faults[2], const in
         reader = start_program(cat, null, delivered, STDERR_FILENO);
         fifo = must(open("fifo", O_WRONLY | O_CLOEXEC), "fifo");
     }
-    begin_run();
     outcome.absent = -1;
     start(setup, SERVER, "0", seconds[SERVER], faults[SERVER], input[0], null);
     if (hear_port(address, port)) {
@@ -179,7 +178,6 @@ static void run(const struct setup *setup, const char *const faults[2], const in
     get_file("server", outcome.book[SERVER], BOOK_MAX);
     if (pair[SERVER].status == 128 + SIGTERM && pair[CLIENT].status != 0) /* or, with -k, was not yet ready for that */
         outcome.absent = SERVER;
-    alarm(0);
     outcome.took = microseconds() - began;
     close(input[0]);
     close(null);
