@@ -129,14 +129,6 @@ static void receive(long most, long rate, const char *name)
         die(name);
 }
 
-/* Sets SO_LINGER, as the programs do: the next close sends a reset. */
-static void reset_on_close(void)
-{
-    const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-
-    must(setsockopt(connection, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), "SO_LINGER");
-}
-
 /* The form is that of trace in common.h, but for the state, which nobody has looked up. */
 static void say(const char *what)
 {
@@ -170,6 +162,7 @@ static const struct { const char *name; int words; } actions[] = {
 /* Does the ACTION with its arguments ONE and TWO, as far as it has them. */
 static void act(size_t action, const char *one, const char *two)
 {
+    const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
     struct pollfd wanted = { .fd = connection };
 
     switch (action) {
@@ -193,8 +186,8 @@ static void act(size_t action, const char *one, const char *two)
         if (shutdown(connection, SHUT_WR) != 0)
             fail("shutdown");
         break;
-    case RESET:
-        reset_on_close();
+    case RESET: /* as the programs do it */
+        must(setsockopt(connection, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), "SO_LINGER");
         /* fall through */
     case CLOSE:
         if (close(connection) != 0 && errno != ECONNRESET) /* which FreeBSD says of one that was reset */

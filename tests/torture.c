@@ -136,17 +136,12 @@ static void start(const struct setup *setup, int side, const char *port, int sec
     start_side(side, line, in, out);
 }
 
-/* Returns whether the client, which has ended, has tried an address of the family of ADDRESS. */
-static bool has_connected(const char *address)
-{
-    return strstr(outcome.book[CLIENT], strchr(address, ':') != NULL ? "connects IPv6" : "connects IPv4") != NULL;
-}
-
 /* Runs the two as SETUP says, with FAULTS for faults.h and -t of so many SECONDS, in a new directory. Leaves in pair
  * and outcome what it came to, and in the file delivered what came out of the FIFO. */
 static void run(const struct setup *setup, const char *const faults[2], const int seconds[2])
 {
     char address[64] = "", port[8], *const cat[] = { "cat", "fifo", NULL };
+    const char *family;
     const int64_t began = microseconds();
     int input[2], null, delivered, fifo = -1;
     pid_t reader = 0;
@@ -172,7 +167,8 @@ static void run(const struct setup *setup, const char *const faults[2], const in
         outcome.absent = CLIENT;
     }
     get_file("client", outcome.book[CLIENT], BOOK_MAX);
-    if (keeps_serving(setup) || !has_connected(address)) /* it would wait for a client: dismiss it */
+    family = strchr(address, ':') != NULL ? "connects IPv6" : "connects IPv4";
+    if (keeps_serving(setup) || strstr(outcome.book[CLIENT], family) == NULL) /* it would wait for a client */
         kill(pair[SERVER].pid, SIGTERM);
     finish(SERVER);
     get_file("server", outcome.book[SERVER], BOOK_MAX);
