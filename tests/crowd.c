@@ -34,7 +34,7 @@ static int clients = 250, skipped, null;
 static char checked_path[PATH_MAX];
 static char versions[2][VERSION_LENGTH];   /* what the server sends: the first one, unless the test replaces it */
 static struct {
-    pid_t pid, copier;              /* the server, and the cat behind its standard output or 0 */
+    pid_t pid;
     int port, held;                 /* our end of the pipe that all its processes hold */
     int failed;                     /* how many clients, as it said at its end */
 } server;
@@ -60,26 +60,17 @@ static bool is_in_lines(void)
 
 /* ---- Programs and peers -------------------------------------------------------------------------------------- */
 
-/* Begins the TEST and starts the server PROGRAM with -k and -b BUFFERS, after the shell command FIRST. Its standard
- * error is the file err, its standard output is the file out, or, if PIPED, a pipe through which cat fills that
- * file. Returns once it has said something, which usually is its port. */
-static void start_server(const char *test, const char *program, const char *first, const char *buffers, bool piped)
+/* Begins the TEST and starts the server PROGRAM with -k and -b BUFFERS, after the shell command FIRST. Its output is in
+ * the files out and err. Returns once it has told its port. */
+static void start_server(const char *test, const char *program, const char *first, const char *buffers)
 {
-    char script[256], *const cat[] = { "cat", NULL };
+    char script[256];
     const char *const words[] = { "sh", "-c", script, program, "-k", "-p", "0", "-b", buffers, "source", NULL };
-    int held[2], between[2], out = open_output("out"), err = open_output("err");
+    int held[2], out = open_output("out"), err = open_output("err");
 
     begin_test("%s", test);
     snprintf(script, sizeof script, "%s; exec \"$0\" \"$@\"", first);
-    server.copier = 0;
     make_pipe(held);
-    if (piped) {
-        make_pipe(between);
-        server.copier = start_program(cat, between[0], out, STDERR_FILENO);
-        close(between[0]);
-        close(out);
-        out = between[1];
-    }
     server.pid = start_program((char *const *)words, held[1], out, err);
     close(held[1]);
     close(out);
@@ -103,8 +94,6 @@ static void end_server(int signal_number, int status, int served)
     check(got == status, "the server ends with status %d", got);
     check(poll(&held, 1, PATIENCE * 1000) == 1, "a process of the server is left");
     close(server.held);
-    if (server.copier != 0)
-        check(status_of(server.copier) == 0, "cat failed");
     if (status > 1)
         return;
     server.failed = -1;
@@ -223,7 +212,7 @@ static void play_crowd(void)
             start_client(name, "0");
         }
         pid_t pid = must(wait(&status), "wait");
-        if (pid == server.pid || pid == server.copier)
+        if (pid == server.pid)
             die("the server has ended");
         unhappy += status != 0;
         put_version(ended % 2);
@@ -244,7 +233,7 @@ static void test_crowd(void)
     const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
     int silent[HOSTILE], fd;
 
-    start_server("crowd", pair[SERVER].path, "ulimit -Sn 64", "0", true);
+    start_server("crowd", pair[SERVER].path, "ulimit -Sn 64", "0");
     for (int i = 0; i < HOSTILE; i++) {
         silent[i] = connect_peer();
         fd = connect_peer();
@@ -265,7 +254,7 @@ static void test_drain(const char *test, int signal_number, bool to_all)
 {
     int peers[6];
 
-    start_server(test, pair[SERVER].path, ":", "0", !to_all); /* cat would end too */
+    start_server(test, pair[SERVER].path, ":", "0");
     connect_peers(peers, 6, "Output stream close");
     must(kill(to_all ? 0 : server.pid, signal_number), "kill");
     check_closed();
@@ -282,7 +271,7 @@ static void test_broken_off(void)
 
     must(truncate("source", LARGE_LENGTH), "source");
     put_file("got", "old", 3);
-    start_server("SIGTERM twice", pair[SERVER].path, ":", "1025", true);
+    start_server("SIGTERM twice", pair[SERVER].path, ":", "1025");
     connect_peers(peers, 3, "Start to send");
     client = start_client("got", "1025");
     check(wait_for_text("out", "Start to send", 4), "the client is not being served");
@@ -304,7 +293,7 @@ static void test_places(void)
     bool seen[8 * PLACES] = { false };
     int peers[PLACES + 1], number, twice = 0;
 
-    start_server("places", checked_path, ":", "0", true);
+    start_server("places", checked_path, ":", "0");
     connect_peers(peers, PLACES, "Output stream close");
     for (const char *line = text_of("out"); (line = strstr(line, "New client：")) != NULL; line++)
         if (sscanf(line, "New client：%d", &number) == 1 && number >= 0 && number < 8 * PLACES) {
@@ -328,7 +317,7 @@ static void test_short(const char *test, const char *first, int clients_before, 
 {
     int peers[1], fd;
 
-    start_server(test, checked_path, first, "0", false);
+    start_server(test, checked_path, first, "0");
     connect_peers(peers, clients_before, "Output stream close");
     fd = connect_peer();
     check(wait_for_text("err", complaint, 1), "the server does not say so");
