@@ -26,7 +26,6 @@
  */
 #include "tools.h"
 
-#include <grp.h>
 #include <sys/resource.h>
 
 enum { CANNOT = 77, ENTRIES_MAX = 32, CALLS_MAX = 5000 };
@@ -36,6 +35,7 @@ enum { CANNOT = 77, ENTRIES_MAX = 32, CALLS_MAX = 5000 };
 
 #include <endian.h>
 #include <glob.h>
+#include <grp.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -293,6 +293,21 @@ static int lease(char **words)
     return status_of(start_program(words + 1, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO));
 }
 
+static int as(char **words)
+{
+    gid_t groups[16] = { 0 };
+    size_t count = 0;
+
+    for (char *group = strtok(words[1], ","); group != NULL && count < 16; group = strtok(NULL, ","))
+        groups[count++] = (gid_t)atol(group);
+    if (setgroups(count, groups) != 0 || setgid(groups[0]) != 0 || setuid((uid_t)atol(words[0])) != 0) {
+        perror("meddle: as");
+        return CANNOT;
+    }
+    execvp(words[2], words + 2);
+    die(words[2]);
+}
+
 #else
 #define ON_LINUX(function) NULL
 #endif
@@ -312,21 +327,6 @@ static int many(char **words)
     die(words[1]);
 }
 
-static int as(char **words)
-{
-    gid_t groups[16] = { 0 };
-    size_t count = 0;
-
-    for (char *group = strtok(words[1], ","); group != NULL && count < 16; group = strtok(NULL, ","))
-        groups[count++] = (gid_t)atol(group);
-    if (setgroups(count, groups) != 0 || setgid(groups[0]) != 0 || setuid((uid_t)atol(words[0])) != 0) {
-        perror("meddle: as");
-        return CANNOT;
-    }
-    execvp(words[2], words + 2);
-    die(words[2]);
-}
-
 int main(int argc, char *argv[])
 {
     static const struct {
@@ -336,7 +336,7 @@ int main(int argc, char *argv[])
     } modes[] = {
         { "early", 4, ON_LINUX(early) }, { "grow", 3, ON_LINUX(grow) }, { "watch", 2, ON_LINUX(watch) },
         { "state", 1, ON_LINUX(state) }, { "acl", 2, ON_LINUX(acl) },   { "default", 2, ON_LINUX(acl_of_new) },
-        { "lease", 2, ON_LINUX(lease) }, { "as", 3, as },               { "many", 2, many },
+        { "lease", 2, ON_LINUX(lease) }, { "as", 3, ON_LINUX(as) },     { "many", 2, many },
     };
 
     tool = "meddle";
