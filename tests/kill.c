@@ -117,7 +117,8 @@ static void judge(const struct plan *plan)
     check(killed != SERVER || said(SERVER, "Send data done") || pair[CLIENT].status == 1,
           "a server that died in the middle looks as if it had finished");
     check(killed != CLIENT || pair[SERVER].status == 1 ||
-          (said(CLIENT, "Recv done") && strcmp(moment->delay, "0") == 0), "the server has an acknowledgement of a client that died before it");
+          (said(CLIENT, "Recv done") && strcmp(moment->delay, "0") == 0),
+          "the server has an acknowledgement of a client that died before it");
     check(killed != CLIENT || !said(CLIENT, "Send to server") || pair[SERVER].status == 0 || late,
           "the server has no acknowledgement of a client that died after it");
     check(strangers("in", " destination ") <= (killed == CLIENT && plan->signal == SIGKILL),
