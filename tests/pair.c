@@ -14,8 +14,8 @@
  * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same
  * of the client, status, one line with both statuses, and milliseconds, from the start of the server to the end of
  * both. All are emptied before anything starts, and DIRECTORY/got is removed, for a client to make. A status is what
- * the shell would say; "none" for a client that never started because the server ended first. Exits with 0 when both have
- * ended, within LIMIT seconds.
+ * the shell would say; "none" for a client that never started because the server ended first. Exits with 0 when both
+ * have ended, within LIMIT seconds.
  *
  * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
  * numbers: seconds from the start of the first client to the end of all; the same from the start of the server; and the
