@@ -127,6 +127,8 @@ static inline int count_call(const char *call)
     return ++calls[i].count;
 }
 
+static int last_fault; /* what fault returned last */
+
 /* Returns 0 if this call is to be carried out, otherwise the number of its failure, with errno set to what it shall be.
  * CALL is its name, ERRORS what may befall it. */
 static inline int fault(const char *call, const char *errors)
@@ -138,6 +140,7 @@ static inline int fault(const char *call, const char *errors)
     bool forever;
     size_t i = 0;
 
+    last_fault = 0;
     first = first == 0 ? getpid() : first;
     snprintf(own, sizeof own, "%s%s", getpid() != first ? "child-" : "", call);
     number = count_call(own);
@@ -158,11 +161,8 @@ static inline int fault(const char *call, const char *errors)
     while (strcmp(failures[i].name, failure + strspn(failure, "+!?")) != 0)
         if (++i == sizeof failures / sizeof failures[0])
             abort();
-    error = failures[i].number;
-    if (error == FAILURE)
-        errno = 0;
-    else
-        errno = error == TIMEOUT ? ETIMEDOUT : error == EAI_SYSTEM ? EMFILE : error;
+    last_fault = error = failures[i].number;
+    errno = error == FAILURE ? 0 : error == TIMEOUT ? ETIMEDOUT : error == EAI_SYSTEM ? EMFILE : error;
     if (number != wanted)
         ;
     else if (strncmp(failures[i].name, "EAI_", 4) == 0 && error != EAI_SYSTEM)
@@ -174,15 +174,18 @@ static inline int fault(const char *call, const char *errors)
     return error;
 }
 
-/* The same for a call that fails in other ways with a socket, a pipe, a file, a device, and standard error. CALLS are
- * its names and ERRORS what may befall it, in the order of these. */
-static inline int fault_of_kind(int fd, const char *const calls[], const char *const errors[])
+/* The same for a call that fails in other ways with a socket, a pipe, a file, a device, and standard error. ERRORS are
+ * what may befall it, in the order of these. */
+static inline int fault_of_kind(int fd, const char *call, const char *const errors[])
 {
+    static const char *const kinds[] = { "socket", "pipe", "file", "device", "error" };
     struct stat status;
+    char name[NAME_ROOM];
     int kind = fd == STDERR_FILENO ? 4 : fstat(fd, &status) != 0 ? 2 : S_ISSOCK(status.st_mode) ? 0 :
                S_ISFIFO(status.st_mode) ? 1 : S_ISCHR(status.st_mode) ? 3 : 2;
 
-    return fault(calls[kind], errors[kind]);
+    snprintf(name, sizeof name, "%s-%s", call, kinds[kind]);
+    return fault(name, errors[kind]);
 }
 
 /* The functions from here on are the calls that need more than a line in the table. */
@@ -207,9 +210,8 @@ static inline int faulty_open(const char *path, int flags, ...)
 
 static inline int faulty_close(int fd)
 {
-    static const char *const calls[] = { "close-socket", "close-pipe", "close-file", "close-file", "close-file" };
     static const char *const errors[] = { "+EINTR", "+EINTR", "+EINTR EIO ENOSPC", "+EINTR", "+EINTR" };
-    int how = fault_of_kind(fd, calls, errors), error = errno, result = close(fd);
+    int how = fault_of_kind(fd, "close", errors), error = errno, result = close(fd);
 
     if (result != 0)
         note("misused close of descriptor %d\n", fd);
@@ -220,22 +222,20 @@ static inline int faulty_close(int fd)
 
 static inline ssize_t faulty_read(int fd, void *data, size_t length)
 {
-    static const char *const calls[] = { "read-socket", "read-pipe", "read-file", "read-file", "read-file" };
     static const char *const errors[] = {
         "+short +EINTR +EAGAIN ?EAGAIN-forever ?ECONNRESET ?ETIMEDOUT", "+short +EINTR +EAGAIN !EIO",
         "+short +EINTR !EIO", "+short +EINTR !EIO", "+short +EINTR !EIO" };
-    int how = fault_of_kind(fd, calls, errors);
+    int how = fault_of_kind(fd, "read", errors);
 
     return how == 0 ? read(fd, data, length) : how == SHORT ? read(fd, data, 1) : -1;
 }
 
 static inline ssize_t faulty_write(int fd, const void *data, size_t length)
 {
-    static const char *const calls[] = { "write-socket", "write-pipe", "write-file", "write-device", "write-error" };
     static const char *const errors[] = {
         "+short +EINTR +EAGAIN !EAGAIN-forever !ECONNRESET !EPIPE", "+short +EINTR +EAGAIN !EPIPE",
         "+short +EINTR !EIO !ENOSPC !EFBIG", "+short +EINTR +EAGAIN +EPIPE +ENOSPC", "+short +EINTR +EAGAIN" };
-    int how = fault_of_kind(fd, calls, errors);
+    int how = fault_of_kind(fd, "write", errors);
 
     return how == 0 ? write(fd, data, length) : how == SHORT ? write(fd, data, 1) : -1;
 }
@@ -280,14 +280,6 @@ static inline int faulty_getaddrinfo(const char *host, const char *service, cons
     return getaddrinfo(host != NULL && strcmp(host, "localhost") == 0 ? NULL : host, service, hints, list);
 }
 
-static inline int faulty_getnameinfo(const struct sockaddr *name, socklen_t length, char *host, socklen_t host_room,
-                                     char *service, socklen_t service_room, int flags)
-{
-    int how = fault("getnameinfo", "EAI_AGAIN EAI_MEMORY EAI_SYSTEM");
-
-    return how != 0 ? how : getnameinfo(name, length, host, host_room, service, service_room, flags);
-}
-
 #ifdef __linux__
 /* Whatever splice refuses or does not know, at either end, read and write do, but for a connection that is lost. */
 static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t *to_offset, size_t length,
@@ -317,7 +309,6 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 #define poll(...)        faulty_poll(__VA_ARGS__)
 #define connect(...)     faulty_connect(__VA_ARGS__)
 #define getaddrinfo(...) faulty_getaddrinfo(__VA_ARGS__)
-#define getnameinfo(...) faulty_getnameinfo(__VA_ARGS__)
 
 /* The table: what may befall the call (from its manual page, what matters for these programs), what it returns then,
  * and the call itself, which inside its own macro is the real one. */
@@ -327,6 +318,8 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 #define pipe(...)        (fault("pipe", "+EMFILE +ENFILE") != 0 ? -1 : pipe(__VA_ARGS__))
 #define bind(...)        (fault("bind", "EADDRINUSE EACCES EADDRNOTAVAIL") != 0 ? -1 : bind(__VA_ARGS__))
 #define listen(...)      (fault("listen", "EADDRINUSE") != 0 ? -1 : listen(__VA_ARGS__))
+#define getnameinfo(...) \
+    (fault("getnameinfo", "EAI_AGAIN EAI_MEMORY EAI_SYSTEM") != 0 ? last_fault : getnameinfo(__VA_ARGS__))
 #define shutdown(...)    (fault("shutdown", "!ENOTCONN") != 0 ? -1 : shutdown(__VA_ARGS__))
 #define getsockname(...) (fault("getsockname", "ENOBUFS") != 0 ? -1 : getsockname(__VA_ARGS__))
 #define getpeername(...) (fault("getpeername", "!ENOTCONN") != 0 ? -1 : getpeername(__VA_ARGS__))

@@ -1,10 +1,9 @@
 /*
  * meddle.c - changes a program's files under its feet in ways that a shell cannot, between any two system calls.
  *
- *     meddle each FILE DEEDS AFTER COMMAND...   runs COMMAND over and over; each time DEEDS are done at a later moment,
- *                                               from its first to its last. Prints each time how it ended and what
- *                                               FILE is then; AFTER puts all back as it was
- *     meddle early FILE DEEDS AFTER COMMAND...  the same with the moments before it connects only
+ *     meddle early FILE DEED AFTER COMMAND...   runs COMMAND over and over; each time DEED is done at a later moment
+ *                                               before it connects. Prints each time how it ended and what FILE is
+ *                                               then; AFTER puts all back as it was
  *     meddle watch DIRECTORY COMMAND...         runs COMMAND, and prints what the client's temporary file in DIRECTORY
  *                                               is, whenever a system call has changed that
  *     meddle grow FILE N COMMAND...             runs COMMAND; once it has FILE open, and N calls later, FILE grows by a
@@ -17,103 +16,92 @@
  *     meddle lease FILE COMMAND...              runs COMMAND; whoever else opens FILE has to wait until we have been
  *                                               told so and have let go of it
  *
- * DEEDS and AFTER are "rename A B"; "put A B", which makes B one more name of A in place of what it was; "link TARGET
- * B", the same with a symbolic link; "remove A"; and "kill N", which sends COMMAND this signal; with semicolons between
- * them. An ENTRY is u: g: o: or m:, for a user or a group with its number before the colon, and a digit, as in
- * "u:6 u1234:4 g:0 m:4 o:0"; a file without a list has "-". The programs that are watched have no standard output.
+ * DEED and AFTER are "put A B", which makes B one more name of A in place of what it was; "link TARGET B", the same
+ * with a symbolic link; "remove A"; "kill N", which sends COMMAND this signal; or nothing. An ENTRY is u: g: o: or m:,
+ * for a user or a group with its number before the colon, and a digit, as in "u:6 u1234:4 g:0 m:4 o:0"; a file without
+ * a list has "-". The programs that are watched have no standard output.
  *
  * A race between COMMAND and others has as many outcomes as there are moments between two of its system calls. Here
- * each of them is seen, in every run. Exits with what COMMAND does, 0 for each, 77 if this system does not let us.
+ * each of them is seen, in every run. Exits with what COMMAND does, 0 for early, 77 if this system does not let us.
  */
 #include "tools.h"
 
-#include <grp.h>
 #include <sys/resource.h>
 
 enum { CANNOT = 77, ENTRIES_MAX = 32, CALLS_MAX = 5000 };
 
 #ifdef __linux__
+#define ON_LINUX(function) function
 
-#include <dirent.h>
+#include <endian.h>
+#include <glob.h>
+#include <grp.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
 /* ---- Access control lists: acl(5), and the header linux/posix_acl_xattr.h --------------------------------------- */
 
-struct entry { uint16_t tag, permissions; uint32_t id; };
-struct list { uint32_t version; struct entry entries[ENTRIES_MAX]; };
+/* All numbers are little-endian everywhere. */
+struct list {
+    uint32_t version;
+    struct entry { uint16_t tag, permissions; uint32_t id; } entries[ENTRIES_MAX];
+};
 
 static const struct { char letter; uint16_t own, other; } tags[] = { /* of the file's owner or group; of another */
     { 'u', 0x01, 0x02 }, { 'g', 0x04, 0x08 }, { 'm', 0x10, 0x10 }, { 'o', 0x20, 0x20 },
 };
 
-/* Writes the list of FILE to TEXT, "-" if it has none. The numbers in it are little-endian everywhere. */
-static void acl_to_text(const char *file, char *text, size_t room)
-{
-    struct list list;
-    ssize_t length = lgetxattr(file, "system.posix_acl_access", &list, sizeof list);
-    ssize_t count = (length - 4) / (ssize_t)sizeof list.entries[0];
-
-    snprintf(text, room, "-");
-    for (ssize_t i = 0; i < count; i++)
-        for (size_t t = 0; t < sizeof tags / sizeof tags[0]; t++) {
-            struct entry entry = list.entries[i];
-            unsigned char *tag = (unsigned char *)&entry.tag, *digit = (unsigned char *)&entry.permissions;
-            unsigned char *id = (unsigned char *)&entry.id;
-            char number[16] = "";
-            if (tag[0] == tags[t].other && tags[t].own != tags[t].other)
-                snprintf(number, sizeof number, "%lu",
-                         id[0] + 0x100UL * id[1] + 0x10000UL * id[2] + 0x1000000UL * id[3]);
-            if (tag[0] == tags[t].own || tag[0] == tags[t].other) {
-                size_t used = i == 0 ? 0 : strlen(text);
-                snprintf(text + used, room - used, "%s%c%s:%d", i == 0 ? "" : " ", tags[t].letter, number, digit[0]);
-            }
-        }
-}
-
-static void put_number(void *to, size_t bytes, uint32_t number)
-{
-    for (size_t i = 0; i < bytes; i++)
-        ((unsigned char *)to)[i] = (unsigned char)(number >> 8 * i);
-}
-
-/* Gives FILE the list NAME of the entries in WORDS. */
-static int set_acl(const char *file, const char *name, char **words)
-{
-    struct list list;
-    size_t count = 0;
-
-    put_number(&list.version, 4, 2);
-    for (; *words != NULL && count < ENTRIES_MAX; words++, count++) {
-        const char *colon = strchr(*words, ':');
-        struct entry *entry = &list.entries[count];
-        for (size_t t = 0; t < sizeof tags / sizeof tags[0]; t++)
-            if (colon != NULL && **words == tags[t].letter)
-                put_number(&entry->tag, 2, colon == *words + 1 ? tags[t].own : tags[t].other);
-        put_number(&entry->permissions, 2, colon == NULL ? 0 : (uint32_t)atoi(colon + 1));
-        put_number(&entry->id, 4, colon == NULL || colon == *words + 1 ? UINT32_MAX : (uint32_t)atol(*words + 1));
-    }
-    if (setxattr(file, name, &list, 4 + count * sizeof list.entries[0], 0) == 0)
-        return 0;
-    if (errno != ENOTSUP)
-        die(file);
-    return CANNOT;
-}
-
-/* Writes to TEXT what the file NAME is: its mode, owner, group and access control list. */
+/* Writes to TEXT what the file NAME is: its mode, owner, group and access control list, "-" if it has none. */
 static void file_to_text(const char *name, char *text, size_t room)
 {
-    char list[1024];
+    struct list list;
     struct stat file;
+    char number[16];
+    ssize_t length = lgetxattr(name, "system.posix_acl_access", &list, sizeof list);
+    size_t used, count = length < 4 ? 0 : ((size_t)length - 4) / sizeof list.entries[0];
 
     if (lstat(name, &file) != 0) {
         snprintf(text, room, "not there");
         return;
     }
-    acl_to_text(name, list, sizeof list);
-    snprintf(text, room, "%o %u:%u %s", (unsigned)file.st_mode & 07777, file.st_uid, file.st_gid, list);
+    used = (size_t)snprintf(text, room, "%o %u:%u%s", (unsigned)file.st_mode & 07777, file.st_uid, file.st_gid,
+                            count == 0 ? " -" : "");
+    for (size_t i = 0; i < count; i++)
+        for (size_t t = 0; t < ELEMENTS(tags) && used < room; t++) {
+            const uint16_t tag = le16toh(list.entries[i].tag);
+            snprintf(number, sizeof number, "%u", le32toh(list.entries[i].id));
+            if (tag == tags[t].own || tag == tags[t].other)
+                used += (size_t)snprintf(text + used, room - used, " %c%s:%d", tags[t].letter,
+                                         tag == tags[t].own ? "" : number, le16toh(list.entries[i].permissions));
+        }
 }
+
+/* Gives the file WORDS[0] the list NAME of the entries in the other words. */
+static int set_list(char **words, const char *name)
+{
+    struct list list = { .version = htole32(2) };
+    size_t count = 0;
+
+    for (char **word = words + 1; *word != NULL && count < ENTRIES_MAX; word++, count++) {
+        struct entry *entry = &list.entries[count];
+        const char *colon = strchr(*word, ':');
+        const bool own = colon == *word + 1;
+        for (size_t t = 0; t < ELEMENTS(tags); t++)
+            if (colon != NULL && **word == tags[t].letter)
+                entry->tag = htole16(own ? tags[t].own : tags[t].other);
+        entry->permissions = htole16(colon == NULL ? 0 : (uint16_t)atoi(colon + 1));
+        entry->id = htole32(own ? UINT32_MAX : (uint32_t)atol(*word + 1));
+    }
+    if (setxattr(words[0], name, &list, 4 + count * sizeof list.entries[0], 0) == 0)
+        return 0;
+    if (errno != ENOTSUP)
+        die(words[0]);
+    return CANNOT;
+}
+
+static int acl(char **words) { return set_list(words, "system.posix_acl_access"); }
+static int acl_of_new(char **words) { return set_list(words, "system.posix_acl_default"); }
 
 static int state(char **words)
 {
@@ -138,9 +126,8 @@ static pid_t start_stopped(char *command[])
     if (pid == 0) {
         dup2(null, STDOUT_FILENO);
         close(null);
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-            _exit(CANNOT);
-        if (setenv("ASAN_OPTIONS", "detect_leaks=0", 1) != 0) /* which would need ptrace for itself */
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0 ||
+            setenv("ASAN_OPTIONS", "detect_leaks=0", 1) != 0) /* which would need ptrace for itself */
             _exit(CANNOT);
         raise(SIGSTOP);
         execvp(command[0], command);
@@ -165,7 +152,7 @@ static bool step(pid_t pid, int *status)
         pending = 0;
         must(waitpid(pid, status, 0), "waitpid");
         if (!WIFSTOPPED(*status)) {
-            *status = WIFEXITED(*status) ? WEXITSTATUS(*status) : 128 + WTERMSIG(*status);
+            *status = shell_status(*status);
             return false;
         }
         if (WSTOPSIG(*status) == (SIGTRAP | 0x80))
@@ -175,33 +162,22 @@ static bool step(pid_t pid, int *status)
     }
 }
 
-/* Does the DEEDS, which semicolons divide. */
-static void act(const char *deeds, pid_t pid)
+/* Does the DEED. */
+static void act(const char *deed, pid_t pid)
 {
     char one[PATH_MAX], two[PATH_MAX];
     int number;
 
-    for (const char *deed = deeds; deed != NULL; deed = strchr(deed, ';')) {
-        deed += strspn(deed, "; ");
-        if (sscanf(deed, "kill %d", &number) == 1)
-            must(kill(pid, number), deed);
-        else if (sscanf(deed, "rename %4095s %4095[^; ]", one, two) == 2)
-            must(rename(one, two), deed);
-        else if (sscanf(deed, "remove %4095[^; ]", one) == 1) {
-            if (unlink(one) != 0 && errno != ENOENT)
-                die(deed);
-        } else if (sscanf(deed, "put %4095s %4095[^; ]", one, two) == 2) {
-            must(link(one, "meddle.new"), deed);
-            must(rename("meddle.new", two), deed);
-            unlink("meddle.new"); /* rename leaves it if both are the same file */
-        } else if (sscanf(deed, "link %4095s %4095[^; ]", one, two) == 2) {
-            must(symlink(one, "meddle.new"), deed);
-            must(rename("meddle.new", two), deed);
-        } else if (*deed != '\0') {
-            errno = EINVAL;
-            die(deed);
-        }
-    }
+    if (sscanf(deed, "kill %d", &number) == 1)
+        must(kill(pid, number), deed);
+    else if (sscanf(deed, "remove %4095s", one) == 1)
+        must(unlink(one) == 0 || errno == ENOENT ? 0 : -1, deed);
+    else if ((sscanf(deed, "put %4095s %4095s", one, two) == 2 && link(one, "meddle.new") == 0) ||
+             (sscanf(deed, "link %4095s %4095s", one, two) == 2 && symlink(one, "meddle.new") == 0)) {
+        must(rename("meddle.new", two), deed);
+        unlink("meddle.new"); /* rename leaves it if both are the same file */
+    } else if (*deed != '\0')
+        die(deed);
 }
 
 /* Returns the number of the system call that PID is about to make, -1 if that cannot be told (proc(5)). */
@@ -213,10 +189,9 @@ static long next_call(pid_t pid)
     return get_file(name, text, sizeof text) > 0 ? atol(text) : -1;
 }
 
-/* All moments of COMMAND, or those before it connects if EARLY is true. But not those before it sets up its first
- * signal, when it has not begun yet, and not those between two signals that it sets up, of which one is as good as
- * the next. */
-static int each(char **words, bool early)
+/* All moments of COMMAND before it connects. But not those before it sets up its first signal, when it has not begun
+ * yet, and not those between two signals that it sets up, of which one is as good as the next. */
+static int early(char **words)
 {
     char text[2048];
     bool acted = true;
@@ -233,7 +208,7 @@ static int each(char **words, bool early)
                 previous = call;
                 call = next_call(pid);
                 begun = begun || call == SYS_rt_sigaction;
-                over = early && call == SYS_connect;
+                over = call == SYS_connect;
                 acted = begun && !over && (call != previous || call != SYS_rt_sigaction) && moment++ == at;
             }
         if (acted)
@@ -283,27 +258,25 @@ static int grow(char **words)
 
 static int watch(char **words)
 {
-    char now[2048], before[sizeof now] = "", name[PATH_MAX];
+    char now[2048], before[sizeof now] = "", pattern[PATH_MAX];
     int status;
     pid_t pid = start_stopped(words + 1);
 
+    snprintf(pattern, sizeof pattern, "%s/.client-*", words[0]);
     while (step(pid, &status)) {
-        DIR *here = opendir(words[0]);
-        for (struct dirent *entry; here != NULL && (entry = readdir(here)) != NULL;)
-            if (strncmp(entry->d_name, ".client-", 8) == 0) {
-                snprintf(name, sizeof name, "%s/%s", words[0], entry->d_name);
-                file_to_text(name, now, sizeof now);
-                if (strcmp(now, before) != 0)
-                    puts(now);
-                memcpy(before, now, sizeof now);
-            }
-        if (here != NULL)
-            closedir(here);
+        glob_t found;
+        if (glob(pattern, 0, NULL, &found) != 0)
+            continue;
+        file_to_text(found.gl_pathv[0], now, sizeof now); /* there is but one */
+        globfree(&found);
+        if (strcmp(now, before) != 0)
+            puts(now);
+        memcpy(before, now, sizeof now);
     }
     return status;
 }
 
-static int leased = -1;
+static int leased;
 
 static void let_go(int signal_number)
 {
@@ -318,23 +291,6 @@ static int lease(char **words)
     if (fcntl(leased, F_SETLEASE, F_WRLCK) != 0)
         return CANNOT;
     return status_of(start_program(words + 1, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO));
-}
-
-#endif
-
-static int many(char **words)
-{
-    int least = atoi(words[0]);
-    struct rlimit limit;
-
-    must(getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
-    limit.rlim_cur = limit.rlim_max;
-    if (limit.rlim_max < (rlim_t)least + 32 || setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return CANNOT;
-    while (must(dup(STDIN_FILENO), "dup") < least - 1)
-        ;
-    execvp(words[1], words + 1);
-    die(words[1]);
 }
 
 static int as(char **words)
@@ -352,39 +308,44 @@ static int as(char **words)
     die(words[2]);
 }
 
+#else
+#define ON_LINUX(function) NULL
+#endif
+
+static int many(char **words)
+{
+    int least = atoi(words[0]);
+    struct rlimit limit;
+
+    must(getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
+    limit.rlim_cur = limit.rlim_max;
+    if (limit.rlim_max < (rlim_t)least + 32 || setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return CANNOT;
+    while (must(dup(STDIN_FILENO), "dup") < least - 1)
+        ;
+    execvp(words[1], words + 1);
+    die(words[1]);
+}
+
 int main(int argc, char *argv[])
 {
-    static const struct { const char *name; int least; } modes[] = {
-        { "each", 4 }, { "early", 4 }, { "grow", 3 }, { "watch", 2 }, { "state", 1 }, { "acl", 2 },
-        { "default", 2 }, { "as", 3 }, { "many", 2 }, { "lease", 2 },
+    static const struct {
+        const char *name;
+        int least; /* words */
+        int (*function)(char **words);
+    } modes[] = {
+        { "early", 4, ON_LINUX(early) }, { "grow", 3, ON_LINUX(grow) }, { "watch", 2, ON_LINUX(watch) },
+        { "state", 1, ON_LINUX(state) }, { "acl", 2, ON_LINUX(acl) },   { "default", 2, ON_LINUX(acl_of_new) },
+        { "lease", 2, ON_LINUX(lease) }, { "as", 3, ON_LINUX(as) },     { "many", 2, many },
     };
-    enum { MODES = sizeof modes / sizeof modes[0] };
-    size_t mode = 0;
 
     tool = "meddle";
-    while (mode < MODES && (argc < 2 || strcmp(argv[1], modes[mode].name) != 0))
-        mode++;
-    if (mode == MODES || argc - 2 < modes[mode].least) {
-        fprintf(stderr, "usage: meddle each|early FILE DEEDS AFTER COMMAND... | watch DIRECTORY COMMAND... |\n"
-                        "       meddle grow FILE N COMMAND... | state FILE... | acl FILE ENTRY... |\n"
-                        "       meddle default DIRECTORY ENTRY... | as UID GID,... COMMAND... |\n"
-                        "       meddle many N COMMAND... | lease FILE COMMAND...\n");
-        return 2;
-    }
-    argv += 2;
-    switch (mode) {
-#ifdef __linux__
-    case 0: return each(argv, false);
-    case 1: return each(argv, true);
-    case 2: return grow(argv);
-    case 3: return watch(argv);
-    case 4: return state(argv);
-    case 5: return set_acl(argv[0], "system.posix_acl_access", argv + 1);
-    case 6: return set_acl(argv[0], "system.posix_acl_default", argv + 1);
-    case 9: return lease(argv);
-#endif
-    case 7: return as(argv);
-    case 8: return many(argv);
-    default: return CANNOT;
-    }
+    for (size_t i = 0; argc > 1 && i < ELEMENTS(modes); i++)
+        if (strcmp(argv[1], modes[i].name) == 0 && argc - 2 >= modes[i].least)
+            return modes[i].function != NULL ? modes[i].function(argv + 2) : CANNOT;
+    fprintf(stderr, "usage: meddle early FILE DEED AFTER COMMAND... | watch DIRECTORY COMMAND... |\n"
+                    "       meddle grow FILE N COMMAND... | state FILE... | acl FILE ENTRY... |\n"
+                    "       meddle default DIRECTORY ENTRY... | as UID GID,... COMMAND... |\n"
+                    "       meddle many N COMMAND... | lease FILE COMMAND...\n");
+    return 2;
 }

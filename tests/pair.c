@@ -6,18 +6,16 @@
  *     pair -t SERVER @ CLIENT                              measures both, to the end of both
  *     pair -t -k TIMES [-j JOBS] SERVER @ CLIENT           runs CLIENT so often, so many at once, and then ends SERVER
  *
- * SERVER, CLIENT and COMMAND are programs with their arguments. No client starts before the server listens. In the
- * words of both PORT stands for the port, and SLOT for a number from 0 to JOBS - 1 that no other client has at that
- * time, wherever no letter stands beside it. A server whose words have no PORT chooses one and tells it on standard
- * error: "listening on ADDRESS port N". For others a free one is chosen, and /proc/net/tcp shows when they listen,
- * hence on Linux only.
+ * SERVER, CLIENT and COMMAND are programs with their arguments. No client starts before the server listens. In their
+ * words PORT stands for the port, and SLOT for a number from 0 to JOBS - 1 that no other client has at that time, where
+ * no letter stands beside it. A server whose words have no PORT chooses one and tells it on standard error: "listening
+ * on ADDRESS port N". For others a free one is chosen, and /proc/net/tcp shows when they listen, hence on Linux only.
  *
  * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same
- * of the client, status, one line with both statuses ("read s c <DIRECTORY/status"), and milliseconds, from the start
- * of the server to the end of both. All of them are emptied before anything starts, and DIRECTORY/got is removed, for a
- * client to make. A status is what the shell would say: the exit status, or 128 plus the number of the signal; "none"
- * for a client that never started because the server ended first. Exits with 0 when both have ended, within LIMIT
- * seconds.
+ * of the client, status, one line with both statuses, and milliseconds, from the start of the server to the end of
+ * both. All are emptied before anything starts, and DIRECTORY/got is removed, for a client to make. A status is what
+ * the shell would say; "none" for a client that never started because the server ended first. Exits with 0 when both
+ * have ended, within LIMIT seconds.
  *
  * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
  * numbers: seconds from the start of the first client to the end of all; the same from the start of the server; and the
@@ -29,12 +27,9 @@
 #include "tools.h"
 
 #include <ctype.h>
-#include <spawn.h>
 #include <sys/resource.h>
 
-enum { LIMIT = 120, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, TRIES = 10, CANNOT_SEE = 77 };
-
-extern char **environ;
+enum { LIMIT = 120, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, CANNOT_SEE = 77 };
 
 struct command {
     char **words;               /* ends with NULL */
@@ -43,57 +38,9 @@ struct command {
     long size;                  /* the largest resident size of any of its processes, in KiB */
 };
 
-static const int stops[] = { SIGALRM, SIGHUP, SIGINT, SIGTERM };
 static bool timing;             /* -t */
 static int port;                /* 0 as long as it is not known */
 static FILE *said;              /* the standard error of a server that tells its port there */
-static volatile pid_t group;    /* the process group of all that was started; 0 before there is one */
-
-/* ---- Starting and ending ------------------------------------------------------------------------------------- */
-
-static void end_all(void)
-{
-    if (group > 0)
-        kill(-group, SIGKILL); /* to fail is to find nobody left */
-}
-
-/* The handler of what ends this program early, the limit of time included. */
-static void stop(int signal_number)
-{
-    end_all();
-    _exit(128 + signal_number);
-}
-
-/* Starts the program WORDS[0] with the descriptors of COMMAND, in the group. Unlike start_program of tools.h it need
- * not copy this process before that: a third of what it costs to start a program, and the tests do so thousands of
- * times. */
-static pid_t spawn(const struct command *command, char *const words[])
-{
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attributes;
-    sigset_t normal;
-    pid_t pid;
-
-    sigemptyset(&normal);
-    sigaddset(&normal, SIGPIPE);
-    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++)
-        sigaddset(&normal, stops[i]);
-    errno = posix_spawn_file_actions_init(&files);
-    if (errno != 0 || (errno = posix_spawnattr_init(&attributes)) != 0 ||
-        (errno = posix_spawn_file_actions_adddup2(&files, command->in, STDIN_FILENO)) != 0 ||
-        (errno = posix_spawn_file_actions_adddup2(&files, command->out, STDOUT_FILENO)) != 0 ||
-        (errno = posix_spawn_file_actions_adddup2(&files, command->err, STDERR_FILENO)) != 0 ||
-        (errno = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF)) != 0 ||
-        (errno = posix_spawnattr_setpgroup(&attributes, group)) != 0 ||
-        (errno = posix_spawnattr_setsigdefault(&attributes, &normal)) != 0 ||
-        (errno = posix_spawnp(&pid, words[0], &files, &attributes, words, environ)) != 0)
-        die(words[0]);
-    posix_spawn_file_actions_destroy(&files);
-    posix_spawnattr_destroy(&attributes);
-    if (group == 0)
-        group = pid;
-    return pid;
-}
 
 /* Returns the first place in WORD where NAME stands without a letter beside it, or NULL. */
 static const char *find(const char *word, const char *name)
@@ -120,7 +67,7 @@ static void start(struct command *command, int slot)
             snprintf(words[i], sizeof texts[i], "%.*s%d%s", (int)(at - word), word, number, at + 4);
         }
     }
-    command->pid = spawn(command, words);
+    command->pid = start_program(words, command->in, command->out, command->err);
 }
 
 /* Waits for the end of the process PID of COMMAND. Returns its status, as status_of of tools.h does. */
@@ -130,12 +77,10 @@ static int finish(struct command *command, pid_t pid)
     struct rusage usage;
     int status;
 
-    while (wait4(pid, &status, 0, &usage) < 0)
-        if (errno != EINTR)
-            die("wait4");
+    must(wait4(pid, &status, 0, &usage), "wait4");
     if (usage.ru_maxrss > command->size)
         command->size = usage.ru_maxrss;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return shell_status(status);
 #else
     (void)command;
     return status_of(pid);
@@ -177,58 +122,39 @@ static void listen_and_tell(struct command *server)
     copy(err, false);
 }
 
-static int free_port(void)
-{
-    struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t length = sizeof name;
-    int fd = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
-
-    must(bind(fd, (struct sockaddr *)&name, length), "bind");
-    must(getsockname(fd, (struct sockaddr *)&name, &length), "getsockname");
-    must(close(fd), "close");
-    return ntohs(name.sin_port);
-}
-
 /* True if somebody listens on the port of an IPv4 address, as the kernel's table says (proc(5), /proc/net/tcp). */
 static bool listening(void)
 {
-    const unsigned listen_state = 10;
-    char line[512];
-    unsigned at, state;
+    char wanted[32], line[512];
     bool found = false;
     FILE *table = fopen("/proc/net/tcp", "r");
 
-    while (table != NULL && !found && fgets(line, sizeof line, table) != NULL)
-        found = sscanf(line, "%*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x", &at, &state) == 2 && at == (unsigned)port &&
-                state == listen_state;
-    if (table != NULL)
-        fclose(table);
+    if (table == NULL)
+        exit(CANNOT_SEE);
+    snprintf(wanted, sizeof wanted, ":%04X ", (unsigned)port);
+    while (!found && fgets(line, sizeof line, table) != NULL) {
+        const char *at = strstr(line, wanted); /* our port, then another end of zeros, and state 0A: LISTEN */
+        found = at != NULL && strncmp(at + 6, "00000000:0000 0A", 16) == 0;
+    }
+    fclose(table);
     return found;
 }
 
-/* Starts a server that is told its port, and waits until it listens, or has ended before so often that somebody else on
- * its port cannot be the reason. */
+/* Starts a server that is told its port, and waits until it listens or ends. */
 static void listen_on_free_port(struct command *server)
 {
-    const struct timespec pause = { .tv_nsec = 200000 };
+    siginfo_t info = { .si_pid = 0 };
+    int fd = make_socket();
 
-    if (access("/proc/net/tcp", R_OK) != 0)
-        exit(CANNOT_SEE);
-    for (int try = 0; try < TRIES; try++) {
-        siginfo_t info = { .si_pid = 0 };
-        if (try > 0) {
-            finish(server, server->pid);
-            group = 0; /* it went with its leader */
-        }
-        port = free_port();
-        start(server, 0);
-        while (waitid(P_PID, (id_t)server->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0) {
-            if (listening())
-                return;
-            nanosleep(&pause, NULL);
-        }
+    port = take_port(fd);
+    close(fd);
+    start(server, 0);
+    while (!listening() && port != 0) {
+        must(waitid(P_PID, (id_t)server->pid, &info, WEXITED | WNOHANG | WNOWAIT), "waitid");
+        if (info.si_pid != 0)
+            port = 0;
+        pause_for(200);
     }
-    port = 0;
 }
 
 /* ---- The run ------------------------------------------------------------------------------------------------- */
@@ -309,39 +235,39 @@ static struct command redirected(char **first)
 }
 
 /* Runs both in the first form, and leaves what they said and how they ended in DIRECTORY. */
-static void keep(const char *directory, struct command *server, struct command *client)
+static int keep(const char *directory, char **server_words, char **client_words)
 {
     static const char *const names[] = { "server.out", "server.err", "client.out", "client.err", "server.status",
                                          "client.status", "status", "milliseconds" };
-    enum { FILES = sizeof names / sizeof names[0] };
     char path[PATH_MAX], status[16] = "none";
     int64_t began = microseconds(), first;
-    int fds[FILES] = { 0 };
+    int fds[ELEMENTS(names)], servers, clients;
 
     if (mkdir(directory, 0777) != 0 && errno != EEXIST)
         die(directory);
-    for (int i = 0; i < FILES; i++) {
+    for (size_t i = 0; i < ELEMENTS(names); i++) {
         snprintf(path, sizeof path, "%s/%s", directory, names[i]);
         fds[i] = open_output(path);
     }
     snprintf(path, sizeof path, "%s/got", directory);
     if (unlink(path) != 0 && errno != ENOENT)
         die(path);
-    server->out = fds[0], server->err = fds[1];
-    client->out = fds[2], client->err = fds[3];
-    int clients = run(server, client, 1, 1, false, &first), servers = finish(server, server->pid);
+    struct command server = { .words = server_words, .out = fds[0], .err = fds[1] };
+    struct command client = { .words = client_words, .out = fds[2], .err = fds[3] };
+    clients = run(&server, &client, 1, 1, false, &first);
+    servers = finish(&server, server.pid);
     if (clients >= 0)
         snprintf(status, sizeof status, "%d", clients);
     if (dprintf(fds[4], "%d\n", servers) < 0 || dprintf(fds[5], "%s\n", status) < 0 ||
         dprintf(fds[6], "%d %s\n", servers, status) < 0 ||
         dprintf(fds[7], "%jd\n", (intmax_t)((microseconds() - began) / 1000)) < 0)
         die(directory);
+    return 0;
 }
 
 int main(int argc, char *argv[])
 {
-    const struct sigaction action = { .sa_handler = stop };
-    struct command server = { .words = NULL }, client = server;
+    struct command server, client = { .words = NULL };
     int letter, times = 0, jobs = 1, at;
 
     tool = "pair";
@@ -365,19 +291,11 @@ int main(int argc, char *argv[])
     argv[at] = NULL;
     for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
         close(fd); /* both print the numbers of their descriptors: let them find none but the standard ones */
-    for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++)
-        must(sigaction(stops[i], &action, NULL), "sigaction");
-    if (atexit(end_all) != 0)
-        die("atexit");
-    alarm(timing ? LIMIT_TIMED : LIMIT);
-    if (timing) {
-        server = redirected(argv + optind);
-        if (at < argc)
-            client = redirected(argv + at + 1);
-        return measure(&server, &client, times, jobs);
-    }
-    server.words = argv + optind;
-    client.words = argv + at + 1;
-    keep(argv[optind - 1], &server, &client);
-    return 0;
+    supervise(timing ? LIMIT_TIMED : LIMIT);
+    if (!timing)
+        return keep(argv[optind - 1], argv + optind, argv + at + 1);
+    server = redirected(argv + optind);
+    if (at < argc)
+        client = redirected(argv + at + 1);
+    return measure(&server, &client, times, jobs);
 }

@@ -11,10 +11,10 @@
  *     quiet MS         fails if anything comes within MS          flood N        sends N bytes while they are taken
  *     fin              shutdown(SHUT_WR)                          pad N          the same, of NUL bytes
  *     reset            closes with a reset                        close          closes
- *     wait FILE        waits until there is such a file           touch FILE     makes it
+ *     wait FILE        waits until there is such a file           sh COMMAND     runs COMMAND
  *     says FILE TEXT   waits until FILE holds TEXT, for a minute at most
- *     sh COMMAND       runs COMMAND                               stay           waits until the other side has closed
- *     buffers N        sizes of the socket buffers; first only                   both directions or reset them
+ *     stay             waits until the other side has closed both directions or reset them
+ *     buffers N        sizes of the socket buffers; first only
  *     say TEXT         prints TEXT on standard error, in the form of a line of the trace (-v)
  *
  *     peer full FILE                  listens until there is FILE, but has no room for one more connection
@@ -24,7 +24,7 @@
  *     peer sizes BYTES                prints what SO_SNDBUF and SO_RCVBUF are after both were set to BYTES
  *
  * So "listen send F fin get 1025" is the plainest file server there is, and "connect P into F put '...' pad 995" the
- * client that sends the acknowledgement in a buffer of 1025 bytes. With wait and touch, scripts and peers take turns.
+ * client that sends the acknowledgement in a buffer of 1025 bytes. With wait and says, scripts and peers take turns.
  * Exits with 0 if all of it worked, 1 if the other side did not do its part (it reset while we read, say), 2 otherwise.
  */
 #include "tools.h"
@@ -44,15 +44,7 @@ static _Noreturn void fail(const char *what)
     exit(1);
 }
 
-static void pause_for(int64_t duration) /* microseconds */
-{
-    struct timespec left = { .tv_sec = (time_t)(duration / 1000000), .tv_nsec = (long)(duration % 1000000 * 1000) };
-
-    while (duration > 0 && nanosleep(&left, &left) != 0 && errno == EINTR)
-        ;
-}
-
-/* ---- What it can do; WORDS are the arguments of the action ----------------------------------------------------- */
+/* ---- What it can do -------------------------------------------------------------------------------------------- */
 
 static void send_all(const char *data, size_t length, int flags)
 {
@@ -65,71 +57,49 @@ static void send_all(const char *data, size_t length, int flags)
     }
 }
 
-static void send_file(char **words)
+static void send_file(const char *name)
 {
     char block[PIECE];
     ssize_t count;
-    int fd = must(open(words[0], O_RDONLY), words[0]);
+    int fd = must(open(name, O_RDONLY), name);
 
     while ((count = read(fd, block, sizeof block)) > 0)
         send_all(block, (size_t)count, 0);
-    if (count < 0)
-        die(words[0]);
+    must((int)count, name);
     close(fd);
 }
 
-/* Writes TEXT to BYTES with \xNN decoded. Returns how many bytes they are. */
-static size_t decode(const char *text, char bytes[TEXT_ROOM])
+/* Sends TEXT with \xNN decoded: a byte every so many MILLISECONDS, or, if that is negative, all at once. */
+static void send_text(const char *text, int flags, long milliseconds)
 {
-    size_t length = 0;
+    char bytes[TEXT_ROOM];
+    size_t length = 0, step;
     unsigned byte;
 
-    for (; *text != '\0' && length < TEXT_ROOM; length++)
+    while (*text != '\0' && length < TEXT_ROOM)
         if (sscanf(text, "\\x%2x", &byte) == 1) {
-            bytes[length] = (char)byte;
+            bytes[length++] = (char)byte;
             text += 4;
         } else
-            bytes[length] = *text++;
-    return length;
-}
-
-static void put_with(const char *text, int flags)
-{
-    char bytes[TEXT_ROOM];
-
-    send_all(bytes, decode(text, bytes), flags);
-}
-
-static void put(char **words) { put_with(words[0], 0); }
-static void urgent(char **words) { put_with(words[0], MSG_OOB); }
-
-static void drip(char **words)
-{
-    char bytes[TEXT_ROOM];
-    size_t length = decode(words[1], bytes);
-
-    for (size_t i = 0; i < length; i++) {
-        send_all(bytes + i, 1, 0);
-        pause_for(atol(words[0]) * 1000);
+            bytes[length++] = *text++;
+    for (size_t sent = 0; sent < length; sent += step) {
+        step = milliseconds < 0 ? length : 1;
+        send_all(bytes + sent, step, flags);
+        pause_for(milliseconds * 1000);
     }
 }
 
-/* Sends COUNT bytes BYTE for as long as the other side takes them. */
+/* Sends so many bytes BYTE for as long as the other side takes them. */
 static void repeat(long count, int byte)
 {
     char block[PIECE];
+    ssize_t sent;
 
     memset(block, byte, sizeof block);
-    while (count > 0) {
-        ssize_t sent = send(connection, block, count < PIECE ? (size_t)count : PIECE, 0);
-        if (sent < 0)
+    for (; count > 0; count -= sent)
+        if ((sent = send(connection, block, count < PIECE ? (size_t)count : PIECE, 0)) < 0)
             return;
-        count -= sent;
-    }
 }
-
-static void flood(char **words) { repeat(atol(words[0]), 'x'); }
-static void pad(char **words) { repeat(atol(words[0]), '\0'); }
 
 /* Reads MOST bytes, or to the end-of-file, RATE in a second or, if that is 0, as they come. Writes them to the file
  * NAME unless that is NULL. */
@@ -159,47 +129,8 @@ static void receive(long most, long rate, const char *name)
         die(name);
 }
 
-static void get(char **words) { receive(atol(words[0]), 0, NULL); }
-static void eof(char **words) { (void)words; receive(LONG_MAX, 0, NULL); }
-static void into(char **words) { receive(LONG_MAX, 0, words[0]); }
-static void slow(char **words) { receive(LONG_MAX, atol(words[0]), words[1]); }
-
-/* Waits until there is nothing more to expect from the other side. Does not read, so that a full window stays full. */
-static void stay(char **words)
-{
-    struct pollfd wanted = { .fd = connection };
-
-    (void)words;
-    while (poll(&wanted, 1, -1) < 0 || (wanted.revents & (POLLERR | POLLHUP)) == 0)
-        ;
-}
-
-/* What must not come: data or an end-of-file, or after the end-of-file a reset. */
-static void quiet(char **words)
-{
-    struct pollfd wanted = { .fd = connection, .events = ended ? 0 : POLLIN };
-
-    errno = 0;
-    if (poll(&wanted, 1, atoi(words[0])) != 0)
-        fail("quiet");
-}
-
-static void fin(char **words)
-{
-    (void)words;
-    if (shutdown(connection, SHUT_WR) != 0)
-        fail("shutdown");
-}
-
-static void close_it(char **words)
-{
-    (void)words;
-    if (close(connection) != 0 && errno != ECONNRESET) /* which FreeBSD says of one that was reset */
-        die("close");
-}
-
 /* The form is that of trace in common.h, but for the state, which nobody has looked up. */
-static void say(char **words)
+static void say(const char *what)
 {
     struct timespec now;
     struct tm parts;
@@ -208,108 +139,172 @@ static void say(char **words)
     if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL ||
         strftime(clock, sizeof clock, "%H:%M:%S", &parts) == 0)
         die("the time");
-    fprintf(stderr, "%s.%06ld %s %-11s %s\n", clock, now.tv_nsec / 1000, side, "-", words[0]);
+    fprintf(stderr, "%s.%06ld %s %-11s %s\n", clock, now.tv_nsec / 1000, side, "-", what);
 }
 
-/* Sets SO_LINGER, as the programs do: the next close sends a reset. */
-static void reset(char **words)
+static void wait_for_file(const char *name)
 {
-    const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-
-    must(setsockopt(connection, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), "SO_LINGER");
-    close_it(words);
-}
-
-static void wait_for(char **words)
-{
-    while (access(words[0], F_OK) != 0)
+    while (access(name, F_OK) != 0)
         pause_for(1000);
 }
 
-static void says(char **words)
-{
-    char text[1 << 16];
-
-    for (int64_t end = microseconds() + 60 * INT64_C(1000000);
-         get_file(words[0], text, sizeof text) < 0 || strstr(text, words[1]) == NULL; pause_for(2000)) {
-        errno = ETIMEDOUT;
-        if (microseconds() > end)
-            fail(words[1]);
-    }
-}
-
-static void touch(char **words) { put_file(words[0], "", 0); }
-
-static void shell(char **words)
-{
-    if (system(words[0]) != 0) {
-        errno = ECANCELED;
-        die(words[0]);
-    }
-}
-
-static const struct action {
-    const char *name;
-    int words;
-    void (*function)(char **words);
-} actions[] = {
-    { "get", 1, get },         { "into", 1, into },   { "slow", 2, slow },     { "eof", 0, eof },
-    { "quiet", 1, quiet },     { "put", 1, put },     { "drip", 2, drip },     { "urgent", 1, urgent },
-    { "send", 1, send_file },  { "flood", 1, flood }, { "pad", 1, pad },       { "fin", 0, fin },
-    { "reset", 0, reset },     { "stay", 0, stay },   { "close", 0, close_it }, { "sh", 1, shell },
-    { "wait", 1, wait_for },   { "touch", 1, touch }, { "says", 2, says }, { "say", 1, say },
+enum {
+    GET, INTO, SLOW, TO_EOF, SEND, PUT, DRIP, URGENT, FLOOD, PAD, QUIET, FIN, RESET, CLOSE, STAY, SH, WAIT, SAYS, SAY
+};
+static const struct { const char *name; int words; } actions[] = {
+    [GET] = { "get", 1 },     [INTO] = { "into", 1 },     [SLOW] = { "slow", 2 },     [TO_EOF] = { "eof", 0 },
+    [SEND] = { "send", 1 },   [PUT] = { "put", 1 },       [DRIP] = { "drip", 2 },     [URGENT] = { "urgent", 1 },
+    [FLOOD] = { "flood", 1 }, [PAD] = { "pad", 1 },       [QUIET] = { "quiet", 1 },   [FIN] = { "fin", 0 },
+    [RESET] = { "reset", 0 }, [CLOSE] = { "close", 0 },   [STAY] = { "stay", 0 },     [SH] = { "sh", 1 },
+    [WAIT] = { "wait", 1 },   [SAYS] = { "says", 2 },     [SAY] = { "say", 1 },
 };
 
-/* Does the first action of WORDS, which end with a NULL. Returns the words that follow it. */
-static char **act(char **words)
+/* Does the ACTION with its arguments ONE and TWO, as far as it has them. */
+static void act(size_t action, const char *one, const char *two)
 {
-    int given = 0;
+    const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+    struct pollfd wanted = { .fd = connection };
 
-    while (given < 3 && words[given] != NULL)
-        given++;
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
-        if (strcmp(words[0], actions[i].name) == 0 && given > actions[i].words) {
-            actions[i].function(words + 1);
-            return words + 1 + actions[i].words;
+    switch (action) {
+    case GET: receive(atol(one), 0, NULL); break;
+    case INTO: receive(LONG_MAX, 0, one); break;
+    case SLOW: receive(LONG_MAX, atol(one), two); break;
+    case TO_EOF: receive(LONG_MAX, 0, NULL); break;
+    case SEND: send_file(one); break;
+    case PUT: send_text(one, 0, -1); break;
+    case DRIP: send_text(two, 0, atol(one)); break;
+    case URGENT: send_text(one, MSG_OOB, -1); break;
+    case FLOOD: repeat(atol(one), 'x'); break;
+    case PAD: repeat(atol(one), '\0'); break;
+    case QUIET: /* what must not come: data or an end-of-file, or after the end-of-file a reset */
+        wanted.events = ended ? 0 : POLLIN;
+        errno = 0;
+        if (poll(&wanted, 1, atoi(one)) != 0)
+            fail("quiet");
+        break;
+    case FIN:
+        if (shutdown(connection, SHUT_WR) != 0)
+            fail("shutdown");
+        break;
+    case RESET: /* as the programs do it */
+        must(setsockopt(connection, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), "SO_LINGER");
+        /* fall through */
+    case CLOSE:
+        if (close(connection) != 0 && errno != ECONNRESET) /* which FreeBSD says of one that was reset */
+            die("close");
+        break;
+    case STAY: /* does not read, so that a full window stays full */
+        while (poll(&wanted, 1, -1) < 0 || (wanted.revents & (POLLERR | POLLHUP)) == 0)
+            ;
+        break;
+    case SH:
+        errno = ECANCELED;
+        must(system(one) == 0 ? 0 : -1, one);
+        break;
+    case WAIT: wait_for_file(one); break;
+    case SAYS:
+        errno = ETIMEDOUT;
+        if (!wait_for_text(one, two, 1))
+            fail(two);
+        break;
+    default: say(one);
+    }
+}
+
+/* Does the actions in WORDS, which end with a NULL. */
+static void act_all(char **words)
+{
+    while (*words != NULL) {
+        size_t i = 0;
+        int given = 0;
+        while (i < ELEMENTS(actions) && strcmp(words[0], actions[i].name) != 0)
+            i++;
+        while (given < 3 && words[given] != NULL)
+            given++;
+        if (i == ELEMENTS(actions) || given <= actions[i].words) {
+            fprintf(stderr, "peer: '%s': no such action, or its arguments are missing\n", words[0]);
+            exit(2);
         }
-    fprintf(stderr, "peer: '%s': no such action, or its arguments are missing\n", words[0]);
-    exit(2);
+        act(i, given > 1 ? words[1] : "", given > 2 ? words[2] : "");
+        words += 1 + actions[i].words;
+    }
 }
 
 /* ---- The connection, and other things to be had for a test ----------------------------------------------------- */
 
-/* Binds FD to a port that the kernel chooses. Returns its number. */
-static int take_port(int fd)
+static void set_sizes(int fd, const char *bytes)
 {
-    struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t length = sizeof name;
+    int value = atoi(bytes);
 
-    must(bind(fd, (struct sockaddr *)&name, length), "bind");
-    must(getsockname(fd, (struct sockaddr *)&name, &length), "getsockname");
-    return ntohs(name.sin_port);
+    must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof value), "SO_SNDBUF");
+    must(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, sizeof value), "SO_RCVBUF");
 }
 
-/* Tells the PORT on which we listen. */
-static void tell(int port)
+/* Has FD listen, with room for so many who come before they are accepted. Tells the port, and returns it. */
+static int listen_on(int fd, int room)
 {
+    int port = take_port(fd);
+
+    must(listen(fd, room), "listen");
     fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
+    return port;
 }
 
-/* Runs COMMAND, with the port that FD keeps taken in the place of the word PORT. */
-static _Noreturn void hold(int fd, char *command[])
+/* Makes the connection, as a server if LISTENS is true, and does what WORDS say. */
+static int converse(bool listens, char **words)
 {
+    struct sockaddr_in name = local_address(listens ? 0 : atoi(*words++));
+    int fd = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
+
+    side = listens ? "server" : "client";
+    if (words[0] != NULL && strcmp(words[0], "buffers") == 0 && words[1] != NULL) {
+        set_sizes(fd, words[1]); /* before there is a connection: see tcp(7) */
+        words += 2;
+    }
+    if (listens) {
+        listen_on(fd, 1);
+        connection = must(accept(fd, NULL, NULL), "accept");
+        close(fd);
+    } else {
+        if (connect(fd, (struct sockaddr *)&name, sizeof name) != 0)
+            fail("connect");
+        connection = fd;
+    }
+    act_all(words);
+    return 0;
+}
+
+static int be_server(char **words) { return converse(true, words); }
+static int be_client(char **words) { return converse(false, words); }
+
+/* Whoever comes gets no answer: the only place is taken (listen(2), backlog). */
+static int be_full(char **words)
+{
+    int fd = make_socket(), place = make_socket();
+    struct sockaddr_in name;
+
+    name = local_address(listen_on(fd, 0));
+    must(connect(place, (struct sockaddr *)&name, sizeof name), "connect");
+    wait_for_file(words[0]);
+    return 0;
+}
+
+static int hold(char **words)
+{
+    int fd = must(socket(AF_INET, SOCK_STREAM, 0), "socket"); /* COMMAND inherits it */
     char port[8];
 
     snprintf(port, sizeof port, "%d", take_port(fd));
-    for (char **word = command + 1; *word != NULL; word++)
+    for (char **word = words + 1; *word != NULL; word++)
         if (strcmp(*word, "PORT") == 0)
             *word = port;
-    execvp(command[0], command);
-    die(command[0]);
+    signal(SIGPIPE, SIG_DFL); /* COMMAND has neither this nor our limit of time */
+    alarm(0);
+    execvp(words[0], words);
+    die(words[0]);
 }
 
-/* Runs COMMAND with a terminal as its standard error and copies what comes out of that. Returns COMMAND's status. */
-static int on_terminal(char *command[])
+static int on_terminal(char **words)
 {
     int master = must(posix_openpt(O_RDWR | O_NOCTTY), "terminal"), slave;
     char text[1024];
@@ -320,7 +315,7 @@ static int on_terminal(char *command[])
     must(grantpt(master), "grantpt");
     must(unlockpt(master), "unlockpt");
     slave = must(open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC), "terminal");
-    pid = start_program(command, STDIN_FILENO, STDOUT_FILENO, slave);
+    pid = start_program(words, STDIN_FILENO, STDOUT_FILENO, slave);
     close(slave);
     while ((count = read(master, text, sizeof text)) > 0) /* -1 with EIO when nobody has the terminal open any more */
         if (write(STDERR_FILENO, text, (size_t)count) != count)
@@ -328,85 +323,41 @@ static int on_terminal(char *command[])
     return status_of(pid);
 }
 
-static void set_sizes(int fd, const char *bytes)
+static int make_local_socket(char **words)
 {
-    int value = atoi(bytes);
+    struct sockaddr_un place = { .sun_family = AF_UNIX };
 
-    must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof value), "SO_SNDBUF");
-    must(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, sizeof value), "SO_RCVBUF");
+    snprintf(place.sun_path, sizeof place.sun_path, "%s", words[0]);
+    must(bind(must(socket(AF_UNIX, SOCK_STREAM, 0), "socket"), (struct sockaddr *)&place, sizeof place), words[0]);
+    return 0;
 }
 
-static int size_of(int fd, int option)
+static int print_sizes(char **words)
 {
-    int value;
-    socklen_t length = sizeof value;
+    int fd = make_socket(), sizes[2];
+    socklen_t length = sizeof sizes[0];
 
-    must(getsockopt(fd, SOL_SOCKET, option, &value, &length), "getsockopt");
-    return value;
+    set_sizes(fd, words[0]);
+    must(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sizes[0], &length), "SO_SNDBUF");
+    must(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &sizes[1], &length), "SO_RCVBUF");
+    printf("%d %d\n", sizes[0], sizes[1]);
+    return 0;
 }
 
 int main(int argc, char *argv[])
 {
-    struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    const char *role = argc > 2 ? argv[1] : "";
-    bool listens = strcmp(role, "listen") == 0;
-    side = listens ? "server" : "client";
-    char **words = argv + 2;
-    int fd;
+    static const struct { const char *name; int (*function)(char **words); } roles[] = {
+        { "listen", be_server }, { "connect", be_client }, { "full", be_full }, { "hold", hold },
+        { "terminal", on_terminal }, { "socket", make_local_socket }, { "sizes", print_sizes },
+    };
 
     tool = "peer";
-    fd = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
-    if (strcmp(role, "hold") == 0)
-        hold(fd, words);
-    if (strcmp(role, "terminal") == 0) {
-        close(fd); /* COMMAND need not have it */
-        return on_terminal(words);
-    }
-    if (strcmp(role, "sizes") == 0) {
-        set_sizes(fd, words[0]);
-        printf("%d %d\n", size_of(fd, SO_SNDBUF), size_of(fd, SO_RCVBUF));
-        return 0;
-    }
-    if (strcmp(role, "socket") == 0) {
-        struct sockaddr_un place = { .sun_family = AF_UNIX };
-        snprintf(place.sun_path, sizeof place.sun_path, "%s", words[0]);
-        must(bind(must(socket(AF_UNIX, SOCK_STREAM, 0), "socket"), (struct sockaddr *)&place, sizeof place), words[0]);
-        return 0;
-    }
-    if (!listens && strcmp(role, "connect") != 0 && strcmp(role, "full") != 0) {
-        fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... |\n"
-                        "       peer full FILE | hold COMMAND... | terminal COMMAND... | socket FILE | sizes BYTES\n");
-        return 2;
-    }
     signal(SIGPIPE, SIG_IGN);
     alarm(LIMIT);
-    if (strcmp(role, "full") == 0) { /* whoever comes gets no answer (listen(2), backlog) */
-        int place = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
-        name.sin_port = htons((in_port_t)take_port(fd));
-        must(listen(fd, 0), "listen");
-        must(connect(place, (struct sockaddr *)&name, sizeof name), "connect");
-        tell(ntohs(name.sin_port));
-        wait_for(words);
-        return 0;
-    }
-    if (!listens) /* connect */
-        name.sin_port = htons((in_port_t)atoi(*words++));
-    if (words[0] != NULL && strcmp(words[0], "buffers") == 0 && words[1] != NULL) {
-        set_sizes(fd, words[1]); /* before there is a connection: see tcp(7) */
-        words += 2;
-    }
-    if (listens) {
-        int port = take_port(fd);
-        must(listen(fd, 1), "listen");
-        tell(port);
-        connection = must(accept(fd, NULL, NULL), "accept");
-        close(fd);
-    } else {
-        if (connect(fd, (struct sockaddr *)&name, sizeof name) != 0)
-            fail("connect");
-        connection = fd;
-    }
-    while (*words != NULL)
-        words = act(words);
-    return 0;
+    for (size_t i = 0; argc > 2 && i < ELEMENTS(roles); i++)
+        if (strcmp(argv[1], roles[i].name) == 0)
+            return roles[i].function(argv + 2);
+    fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... |\n"
+                    "       peer full FILE | hold COMMAND... | terminal COMMAND... | socket FILE | sizes BYTES\n");
+    return 2;
 }
