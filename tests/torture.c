@@ -33,6 +33,7 @@ enum {
     AMPLE = 20,                 /* -t of a program that need not wait for so long */
     LARGE = 150000,             /* bytes: a file of three blocks, */
     SMALL = 4000,               /* and one that fits into every pipe */
+    SHOW = 5000000,             /* microseconds between two lines that tell how far we are */
     BOOK_MAX = 1 << 16, CASES_MAX = 16384, WORDS_MAX = 128,
 };
 
@@ -64,7 +65,7 @@ struct fault {
 };
 
 /* The same in words, as for -o. */
-static struct words { char text[WORDS_MAX]; } cases[CASES_MAX];
+static struct words { char text[WORDS_MAX]; uint64_t key; } cases[CASES_MAX]; /* KEY decides the order */
 static int cases_count;
 
 /* What one run came to, besides what is in pair. */
@@ -283,8 +284,9 @@ static void torture(const char *text)
 
 /* ---- All of them --------------------------------------------------------------------------------------------- */
 
-/* Adds to cases what SIDE can be made to fail with, as its book lists it after a run of SETUP. */
-static void list_cases(const struct setup *setup, int side)
+/* Adds to cases what SIDE can be made to fail with, as its book lists it after a run of SETUP. SEED decides its place,
+ * whatever other cases there are: not every run has as many calls. */
+static void list_cases(const struct setup *setup, int side, uint64_t seed)
 {
     char *rest, *word_rest, call[32], errors[256];
     int number;
@@ -293,33 +295,35 @@ static void list_cases(const struct setup *setup, int side)
         if (sscanf(line, "call %31s %d %255[^\n]", call, &number, errors) != 3)
             continue;
         for (char *word = strtok_r(errors, " ", &word_rest); word != NULL; word = strtok_r(NULL, " ", &word_rest)) {
+            struct words *this = &cases[cases_count++];
             if (cases_count == CASES_MAX)
                 die("too many cases");
-            snprintf(cases[cases_count++].text, WORDS_MAX, "%s %s %s %d %s", setup->name, side_names[side], call,
-                     number, word);
+            snprintf(this->text, WORDS_MAX, "%s %s %s %d %s", setup->name, side_names[side], call, number, word);
+            this->key = seed;
+            for (const char *letter = this->text; *letter != '\0'; letter++)
+                this->key = draw(&this->key) + (unsigned char)*letter;
         }
     }
 }
 
-/* Puts the cases in an order that SEED decides. */
-static void shuffle_cases(uint64_t seed)
+/* For qsort: puts cases in the order of their keys. */
+static int by_key(const void *one, const void *other)
 {
-    for (int i = cases_count - 1; i > 0; i--) {
-        const int other = (int)(draw(&seed) % (uint64_t)(i + 1));
-        const struct words kept = cases[i];
-        cases[i] = cases[other];
-        cases[other] = kept;
-    }
+    const uint64_t a = ((const struct words *)one)->key, b = ((const struct words *)other)->key;
+
+    return a < b ? -1 : a > b;
 }
 
 /* Has WORKERS processes run the first COUNT cases, each its share; the first one has all that must not meet others.
- * Adds what they came to to tally. */
+ * Adds what they came to to tally, and says how far they are. */
 static void torture_all(int count, int workers)
 {
-    struct tally part;
+    const int64_t began = microseconds();
+    int64_t shown = began;
+    struct tally one;
     int ends[2];
 
-    make_pipe(ends); /* on which each worker tells its tally when it is done */
+    make_pipe(ends); /* on which the workers tell what became of each case */
     for (int worker = 0; worker < workers; worker++)
         if (split() == 0) {
 #ifdef __linux__ /* all of 127.0.0.0/8 is this machine */
@@ -327,15 +331,24 @@ static void torture_all(int count, int workers)
             snprintf(host, sizeof host, "127.%ld.%ld.%ld", 1 + id / 62500 % 250, id / 250 % 250, 1 + id % 250);
 #endif
             for (int i = 0; i < count; i++)
-                if (worker == (workers == 1 || is_shared(cases[i].text) ? 0 : 1 + i % (workers - 1)))
+                if (worker == (workers == 1 || is_shared(cases[i].text) ? 0 : 1 + i % (workers - 1))) {
+                    tally = (struct tally){ 0 };
                     torture(cases[i].text);
-            exit(write(ends[1], &tally, sizeof tally) != sizeof tally);
+                    must(write(ends[1], &tally, sizeof tally) == sizeof tally ? 0 : -1, "tally");
+                }
+            exit(0);
         }
     close(ends[1]);
-    while (read(ends[0], &part, sizeof part) == sizeof part) {
-        tally.done += part.done;
-        tally.failed += part.failed;
-        tally.broken += part.broken;
+    while (read(ends[0], &one, sizeof one) == sizeof one) {
+        tally.done++;
+        tally.failed += one.failed;
+        tally.broken += one.broken;
+        if (microseconds() - shown > SHOW) {
+            shown = microseconds();
+            printf("torture: %d of %d done, %d broken, %d s left\n", tally.done, count, tally.broken,
+                   (int)((shown - began) / tally.done * (count - tally.done) / 1000000));
+            must(fflush(stdout), "standard output");
+        }
     }
     while (wait(NULL) > 0)
         ;
@@ -387,11 +400,11 @@ int main(int argc, char *argv[])
         run(setup, none, patience);
         judge(&(struct fault){ .setup = setup });
         bad += complaints > 0;
-        list_cases(setup, SERVER);
-        list_cases(setup, CLIENT);
+        list_cases(setup, SERVER, seed);
+        list_cases(setup, CLIENT, seed);
     }
     must(chdir(workplace), workplace);
-    shuffle_cases(seed);
+    qsort(cases, (size_t)cases_count, sizeof cases[0], by_key);
     sample = sample < cases_count ? sample : cases_count;
     if (sample < cases_count)
         printf("torture: -n %d -s %" PRIu64 " runs these again, of %d cases\n", sample, seed, cases_count);
