@@ -264,13 +264,18 @@ static void remove_temporary(void)
 }
 
 /* The handler of every signal that would end the program: removes the temporary file, then lets the signal do what it
- * does without a handler. All calls in here are allowed in a handler (signal-safety(7)). Not SA_RESETHAND: a second
- * signal could be deadly before the first has done its work. */
+ * does without a handler. All signals are held back in here, and all calls are allowed in a handler
+ * (signal-safety(7)). Not SA_RESETHAND: a second signal could be deadly before the first has done its work. */
 static void end_by_signal(int signal_number)
 {
+    sigset_t this_one;
+
     remove_temporary();
     signal(signal_number, SIG_DFL);
     raise(signal_number);
+    sigemptyset(&this_one);
+    sigaddset(&this_one, signal_number);
+    sigprocmask(SIG_UNBLOCK, &this_one, NULL);
     _exit(128 + signal_number); /* only process 1 of a container survives that */
 }
 
@@ -278,14 +283,14 @@ static void end_by_signal(int signal_number)
  * which cannot be caught. What was ignored from the start, as nohup(1) does it, stays ignored. */
 static void catch_signals(void)
 {
-    const struct sigaction action = { .sa_handler = end_by_signal, .sa_flags = SA_NODEFER };
-    struct sigaction before;
+    struct sigaction action = { .sa_handler = end_by_signal }, before;
 #ifdef SIGRTMAX
     const int last = SIGRTMAX;
 #else
     const int last = NSIG - 1;
 #endif
 
+    sigfillset(&action.sa_mask);
     for (int number = 1; number <= last; number++)
         switch (number) {
         case SIGCHLD: case SIGCONT: case SIGTSTP: case SIGTTIN: case SIGTTOU: case SIGURG: case SIGWINCH:

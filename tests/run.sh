@@ -1134,8 +1134,11 @@ torture() {
     exec "$root/tests/torture" -j 12 "$@" -s "$SEED" "$server_faults" "$client_faults"
 }
 
-# Signals at random moments.
-kills() { cd "$root" && exec tests/kill -n "$([ -n "$LONG" ] && echo 600 || echo 20)" -s "$SEED"; }
+# Signals at random moments, with little stack: a handler that is called again and again must not need ever more of it.
+kills() {
+    ulimit -Ss 100 || skip 'a small stack (the shell cannot limit it)'
+    cd "$root" && exec tests/kill -n "$([ -n "$LONG" ] && echo 600 || echo 20)" -s "$SEED"
+}
 
 # Many clients at once (-k), and every way to stop the server.
 crowd() { exec "$root/tests/crowd" -n "$([ -n "$LONG" ] && echo 1000 || echo 60)" -s "$SEED" "$server" "$client"; }
