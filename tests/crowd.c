@@ -278,6 +278,7 @@ static void test_broken_off(void)
     must(kill(server.pid, SIGTERM), "kill");
     check_closed();
     end_server(SIGTERM, 1, 0);
+    check(count("err", "server: stopped before all had finished\n") == 1, "the server does not say so");
     for (int i = 0; i < 3; i++)
         dropped += is_reset(peers[i]);
     check(dropped == 3, "only %d of 3 peers see a reset", dropped);

@@ -483,7 +483,8 @@ stops() {
             "$client" PORT $ignored "$other"
         check "server -k that shall ignore SIG$ignored" both 0 0
         check "server -k that shall ignore SIG$ignored: it counts" said server '*1 clients served, 0 failed'
-        run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ sh -c 'kill -$1 $(cat pid)' PORT $ignored
+        run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ \
+            sh -c '"$0" -p "$1" p/got; s=$?; kill -$2 $(cat pid); exit $s' "$client" PORT $ignored
         check "server -k that shall not" both 0 0
     done
     # A child that was there before the program became a server is no client.

@@ -636,6 +636,10 @@ sources() {
     run "$server" -p 0 fifo @ "$peer" connect PORT reset
     check 'a FIFO without a writer, and the client leaves' both 1 0
     check 'a FIFO without a writer: the message' said server "*client 4 left before the end of 'fifo'*"
+    exec 7<>fifo # a writer that says nothing
+    run "$server" -p 0 fifo @ "$peer" connect PORT reset
+    exec 7>&-
+    check 'a FIFO whose writer is silent, and the client leaves' both 1 0
     run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 turns @ \
         sh -c 'rm turns; mkfifo turns; "$0" -p "$1" p/got; status=$?; kill $(cat pid); exit $status' "$client" PORT
     check '-k, and a FIFO in the place of the file' both 0 1
@@ -994,6 +998,8 @@ order() {
     done
     run "$peer" listen send text fin get 30 @ env FAULT='read-socket 1 ETIMEDOUT' "$client_faults" -t 0 -p PORT p/got
     check 'a time-out that is not ours' said client "client: the server did not finish, * Connection timed out"
+    run "$server" -p 0 text @ env FAULT='open 1 EINTR' "$client_faults" -p PORT kept
+    check 'an interrupted open' arrived text kept
     run "$server" -p 0 text @ env FAULT='write-file 1 short-forever' "$client_faults" -p PORT p/got
     check 'writes that take one byte at a time' arrived text
     check 'writes that take one byte at a time: no word is lost' is \
@@ -1011,14 +1017,15 @@ refusals() {
     echo old >kept
     while IFS='|' read -r side fault message; do
         case $side in
-            server)
-                run env FAULT="$fault" "$server_faults" -p 0 text @ "$client" -p PORT kept
+            server*)
+                # shellcheck disable=SC2086 # a word, or none
+                run env FAULT="$fault" "$server_faults" ${side#server} -p 0 text @ "$client" -p PORT kept
                 grep -v ': listening on ' p/server.err >err
                 status=$s
                 ;;
             client) alone "$peer" hold env FAULT="$fault" "$client_faults" -p PORT kept ;;
         esac
-        check "$side: $fault" fails_with 1 "$side: $message"
+        check "$side: $fault" fails_with 1 "${side% *}: $message"
     done <<'END'
 server|setenv 1 ENOMEM|cannot set up the environment: Cannot allocate memory
 server|socket 1 EMFILE|cannot open a socket: Too many open files
@@ -1048,6 +1055,10 @@ server|signal 2 EINVAL|cannot ignore a signal: Invalid argument
 server|clock_gettime 1 EINVAL|cannot read the clock: Invalid argument
 server|read-file 1 EIO|cannot read 'text': Input/output error
 server|fstat 2 EIO|cannot tell whether 'text' has changed: Input/output error
+server -k|sigaction 1 EINVAL|cannot handle signal [0-9]*: Invalid argument
+server -k|sigprocmask 1 EINVAL|cannot block signals: Invalid argument
+server -k|pselect 1 ENOMEM|cannot wait for clients: Cannot allocate memory
+server -k|sigprocmask 2 EINVAL|cannot let signals in: Invalid argument
 server|shutdown 1 ENOTCONN|client 4 left before the end of 'text': *
 client|setenv 1 ENOMEM|cannot set up the environment: Cannot allocate memory
 client|socket 1 EMFILE|cannot open a socket: Too many open files
