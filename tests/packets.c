@@ -9,9 +9,9 @@
  *
  *     13:45:35.991567 server sends PSH+ACK seq 1 ack 1 length 1152 window 1152 port 40001
  *
- * The time is the kernel's, on the clock of the traces (-v), so that sort can merge the two. The server is the side that
- * was connected to, and port is its port. seq and ack count from the SYN, which is number 0; ack is 0 where the flag ACK
- * is not set. window is in bytes, scaled (in a SYN it never is).
+ * The time is the kernel's, on the clock of the traces (-v), so that sort can merge the two. The server is the side
+ * that was connected to, and port is its port. seq and ack count from the SYN, which is number 0; ack is 0 where the
+ * flag ACK is not set. window is in bytes, scaled (in a SYN it never is).
  *
  * Exits with the status of COMMAND. Where packets cannot be seen, it says why in one line, does not run COMMAND, and
  * exits with 77. If there were more packets than it has room for, it says how many are missing.
