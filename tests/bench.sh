@@ -11,9 +11,8 @@
 # the one before it left behind. A time runs from the start of the receiver, when the sender is already listening, to
 # the end of both. Every row has the median of its rounds, the least, and the spread: how far apart the two middle
 # quarters reach, in percent of the median. "/ first" compares median and least with those of the first row. What counts
-# are these ratios: the seconds depend on the machine, named at the top, and its load. An MB is 10^6 bytes. KiB
-# are the largest resident sizes of sender and receiver. Every copy is compared with the original; one that differs ends
-# the run.
+# are these ratios: the seconds depend on the machine, named at the top, and its load. An MB is 10^6 bytes. KiB are the
+# largest resident sizes of sender and receiver. A copy that differs from the original ends the run.
 set -u
 export LC_ALL=C
 
@@ -25,7 +24,7 @@ steps='1025 4K 16K 64K 256K 1M 4M 0'
 
 # ---- Helpers -------------------------------------------------------------------------------------------------------
 
-running='' work='' disk='' to=''
+running='' work='' disk='' to='' column=1 # 1 is the seconds, 2 those with the start of the sender
 finish() {
     [ -z "$running" ] || { kill "$running" && wait "$running"; } # it ends what it has started
     cd / && rm -rf "$work" "$disk"
@@ -38,28 +37,25 @@ fail() { echo "bench.sh: $*" >&2 && exit 1; }
 title() { printf '\n== %s\n\n' "$*"; }
 
 # Prints the type of the file system of the directory $1.
-file_system() {
-    mount=$(df -P "$1" | awk 'NR == 2 { print $6 }')
-    awk -v at="$mount" '$2 == at { type = $3 } END { print type == "" ? "unknown" : type }' /proc/mounts 2>/dev/null
-}
+file_system() { df -PT "$1" 2>/dev/null | awk 'NR == 2 { type = $2 } END { print type == "" ? "unknown" : type }'; }
 
 # Makes the file $1 of $2 KiB, which look random.
 make_file() {
     dd if=/dev/urandom of="$1" bs=1024 count="$2" 2>/dev/null || fail "no room for a file of $2 KiB: see SIZE"
 }
 
-# Sends the file $2 as $1 does it, measures it, and compares the copies, got and what begins like that. That others than
-# ours fail does not end the run.
+# Sends the file $2 as $1 does it, measures it, and compares the copies, got and what begins like that. The steps b-SIZE
+# have files of their own. That others than ours fail does not end the run.
 # shellcheck disable=SC2016 # what stands in single quotes is for the inner shell
 send() {
-    name=$1 file=$2
+    name=$1 file=$2 status=0
     case $1 in
         pair) set -- "$server" -b 0 -p 0 "$file" @ "$client" -b 0 -p PORT "${to}got" ;;
         default) set -- "$server" -p 0 "$file" @ "$client" -p PORT got ;;
         portable) set -- ./server-portable -b 0 -p 0 "$file" @ ./client-portable -b 0 -p PORT got ;;
         unflushed) set -- "$server" -b 0 -p 0 "$file" @ ./client-unflushed -b 0 -p PORT "${to}got" ;;
         plain) set -- "$peer" listen buffers 1025 send "$file" fin eof @ "$peer" connect PORT buffers 1025 into got ;;
-        b-*) set -- "$server" -b "${1#b-}" -p 0 "$file" @ "$client" -b "${1#b-}" -p PORT got ;;
+        b-*) file=$2-$1 && set -- "$server" -b "${1#b-}" -p 0 "$file" @ "$client" -b "${1#b-}" -p PORT got ;;
         delayed-*) # across a cable of tests/network.sh
             set -- sh -c 'exec $FAR "$@"' sh "$server" -a 10.77.0.2 -b "${1#*-}" -p 0 "$file" @ \
                 "$client" -a 10.77.0.2 -b "${1#*-}" -p PORT got '>' client.out ;;
@@ -68,25 +64,27 @@ send() {
             socat -u -b262144 TCP:127.0.0.1:PORT OPEN:got,creat,trunc ;;
         ncat) set -- ncat -l --send-only 127.0.0.1 PORT '<' "$file" @ ncat --recv-only 127.0.0.1 PORT '>' got ;;
         cp) set -- cp "$file" got ;;
-        pair-k) set -- -k 100 -j 25 "$server" -k -p 0 "$file" @ "$peer" connect PORT into got.SLOT put "$thanks" ;;
-        client-k) set -- -k 100 -j 25 "$server" -k -p 0 "$file" @ "$client" -p PORT got.SLOT ;;
-        socat-k) set -- -k 100 -j 25 socat -U TCP-LISTEN:PORT,bind=127.0.0.1,fork,backlog=128 "OPEN:$file,rdonly" @ \
+        pair-k) set -- "$server" -k -p 0 "$file" @ "$peer" connect PORT into got.SLOT put "$thanks" ;;
+        client-k) set -- "$server" -k -p 0 "$file" @ "$client" -p PORT got.SLOT ;;
+        socat-k) set -- socat -U TCP-LISTEN:PORT,bind=127.0.0.1,fork,backlog=128 "OPEN:$file,rdonly" @ \
             "$peer" connect PORT into got.SLOT ;;
-        ncat-k) set -- -k 100 -j 25 ncat -l -k 127.0.0.1 PORT --sh-exec "exec cat $file" @ \
-            "$peer" connect PORT into got.SLOT ;;
+        ncat-k) set -- ncat -l -k 127.0.0.1 PORT --sh-exec "exec cat $file" @ "$peer" connect PORT into got.SLOT ;;
     esac
+    case $name in *-k) set -- -k 100 -j 25 "$@" ;; esac
     set -- "$pair" -t "$@"
     case $name in delayed-*) set -- sh "$root/tests/network.sh" run -d10 "$@" ;; esac
     "$@" >figure 2>errors & # in the background, for wait can be interrupted
     running=$!
-    wait $running
-    status=$? running=''
+    wait $running || status=$?
+    running=''
     case $status,$name in
-        0,*) echo "$name $(cat figure)" >>figures ;;
+        0,*)
+            echo "$name $(cat figure)" >>figures
+            for copy in "$to"got*; do cmp "$file" "$copy" || fail "$name: the copy differs"; done
+            ;;
         *,nc | *,socat* | *,ncat*) echo "$name failed, and this turn does not count" ;;
         *) fail "$name failed ($status): $(cat errors)" ;;
     esac
-    for copy in "$to"got*; do [ $status -ne 0 ] || cmp "$file" "$copy" || fail "$name: the copy differs"; done
     rm -f "$to"got* # nobody shall have to remove or overwrite the copy of another
 }
 
@@ -99,13 +97,12 @@ in_rounds() { # TIMES FILE NAME...
         round=$((round + 1)) seed=$((seed + 1))
         for name in $(printf '%s\n' "$@" | awk -v seed=$seed 'BEGIN { srand(seed); rand() } { print rand(), $1 }' |
             sort | cut -d ' ' -f 2); do
-            case $name in b-*) send "$name" "$what-$name" ;; *) send "$name" "$what" ;; esac
+            send "$name" "$what"
         done
     done
 }
 
-# Prints median, least and spread of column $2 of the figures of $1: 1 and 2 are seconds, without the start of the
-# sender and with it, 3 and 4 the sizes of both.
+# Prints median, least and spread of column $2 of the figures of $1; 3 and 4 are the sizes of both.
 summary() {
     awk -v name="$1" -v column="$(($2 + 1))" '$1 == name { print $column }' figures | sort -n | awk '
         { x[NR] = $1 }
@@ -114,21 +111,25 @@ summary() {
               printf "%.6f %.6f %.0f\n", median, x[1], 100 * spread }'
 }
 
-# Prints a table of column $1 of the figures, with the MB/s for $2 MiB, and with a row for each name that follows.
-table() {
-    column=$1 mib=$2 first=$3
+# Has the names that follow send the file $2, $1 times a round, and prints a table with a row for each name.
+compete() { # TIMES FILE NAME...
+    in_rounds "$@"
+    bytes=$(wc -c <"$2") first=$3
     shift 2
+    case $first in *-k) bytes=$((bytes * 100)) ;; esac
     echo '                  median     least  spread       MB/s     / first           KiB'
     for name in "$@"; do
-        echo "$name $(for n in "$name" "$first"; do summary "$n" "$column"; done; summary "$name" 3; summary "$name" 4)"
-    done | paste - - - - | awk -v mib="$mib" '$2 > 0 {
+        echo "$name $(for n in "$name" "$first"; do summary "$n" $column; done; summary "$name" 3; summary "$name" 4)"
+    done | paste - - - - | awk -v bytes="$bytes" '$2 > 0 {
         printf "%-12s %8.1f ms %6.1f ms %4d %% %10.1f %5.2f %5.2f %8d %5d\n",
-            $1, $2 * 1000, $3 * 1000, $4, mib * 1.048576 / $2, $2 / $5, $3 / $6, $8, $11 }'
+            $1, $2 * 1000, $3 * 1000, $4, bytes / 1e6 / $2, $2 / $5, $3 / $6, $8, $11 }'
 }
 
-# Prints how many times the seconds of $2 (column $3) the fastest of the names $1 takes, and the aim for that.
+# Prints how many times the seconds of $2 the fastest of the names $1 takes, and the aim for that.
 compare() {
-    for name in $1; do echo "$(summary "$name" "$3") $(summary "$2" "$3")"; done | awk -v what="$1 / $2" -v aim="$4" '
+    for name in $1; do
+        echo "$(summary "$name" $column) $(summary "$2" $column)"
+    done | awk -v what="$1 / $2" -v aim="$3" '
         $1 > 0 && (median == "" || $1 / $4 < median) { median = $1 / $4 }
         $1 > 0 && (least == "" || $2 / $5 < least) { least = $2 / $5 }
         END { if (median != "") printf "%s: %.2f by medians, %.2f by minima; aim: %s\n", what, median, least, aim }'
@@ -136,36 +137,36 @@ compare() {
 
 # ---- Sections ------------------------------------------------------------------------------------------------------
 
-# A large file against everyone, and against cp, which is as far as copying goes.
+# Against everyone, and against cp, which is as far as copying goes.
 large() {
     title "A file of $size MiB, -b 0"
     make_file large $((size * 1024))
     # shellcheck disable=SC2086 # names
-    in_rounds 1 large pair portable $peers cp && table 1 "$size" pair portable $peers cp
-    compare "$peers" pair 1 '2.0 or more'
-    compare pair cp 1 '1.2 or less'
-    compare portable pair 1 '1.2 or more, or splice is not worth it'
+    compete 1 large pair portable $peers cp
+    compare "$peers" pair '2.0 or more'
+    compare pair cp '1.2 or less'
+    compare portable pair '1.2 or more, or splice is not worth it'
     rm large
 }
 
-# The default -b against the plainest programs that do the same: blocking, 1025 bytes at a time.
 plain() {
     title 'A file of 8 MiB with buffers of 1025 bytes, and plain programs that write and read 1025 bytes at a time'
     make_file medium 8192
-    in_rounds 1 medium default plain && table 1 8 default plain
-    compare plain default 1 '1.2 or more'
+    compete 1 medium default plain
+    compare plain default '1.2 or more'
 }
 
-# A small file: what starting, connecting and closing take.
+# What starting, connecting and closing take.
 small() {
     title 'A small file, client.c, with the start of the sender'
-    cp "$root/client.c" small
+    column=2
     # shellcheck disable=SC2086 # names
-    in_rounds 5 small default pair $peers && table 2 0.02 default pair $peers
-    compare nc default 2 'more than 1'
+    compete 5 small default pair $peers
+    compare nc default 'more than 1'
+    column=1
 }
 
-# The speed against -b. Each step gets a file, a power of two of MiB, that takes some tenths of a second.
+# Each step gets a file, a power of two of MiB, that takes some tenths of a second.
 sweep() {
     title 'Speed against the size asked for both socket buffers (-b)'
     names='' mib=1
@@ -173,8 +174,9 @@ sweep() {
         names="$names b-$b"
         while make_file "part-b-$b" $((mib * 1024)); do
             : >figures
-            send "b-$b" "part-b-$b"
-            [ "$(summary "b-$b" 1 | awk -v more=$((size / 2 >= 2 * mib)) '{ print $1 < 0.2 && more }')" = 1 ] || break
+            send "b-$b" part
+            [ $mib -le $((size / 4)) ] || break
+            summary "b-$b" 1 | awk '{ exit $1 >= 0.2 }' || break
             mib=$((mib * 2))
         done
     done
@@ -208,7 +210,6 @@ delay() {
     done
 }
 
-# What it costs that the file is on disk before it is acknowledged: the same client without fsync as the contrast.
 disk() {
     disk=$(mktemp -d "${TMPDIR:-/tmp}/half-close.XXXXXX") || exit 1
     [ "$(file_system "$disk")" != tmpfs ] || { rmdir "$disk" && disk=$(mktemp -d "$root/half-close.XXXXXX"); } || exit 1
@@ -217,17 +218,15 @@ disk() {
     "${CC:-cc}" -O2 -Dfsync=no_fsync -o client-unflushed "$root/client.c" no_fsync.c || fail 'no compiler'
     make_file medium 131072
     to=$disk/
-    in_rounds 1 medium pair unflushed && table 1 128 pair unflushed
+    compete 1 medium pair unflushed
     to=''
 }
 
-# server -k and others that serve many.
 many() {
     title 'A hundred clients of client.c, 25 at a time: the plainest there are; client-k: our own, which flush to disk'
-    cp "$root/client.c" small
     set -- pair-k client-k
-    for tool in socat ncat; do case $peers in *$tool*) set -- "$@" $tool-k ;; esac done
-    in_rounds 1 small "$@" && table 1 1.7 "$@"
+    for tool in ${peers#nc}; do set -- "$@" "$tool-k"; done
+    compete 1 small "$@"
 }
 
 # ---- Main ----------------------------------------------------------------------------------------------------------
@@ -248,4 +247,5 @@ echo 'pair:     our two programs with -b 0; default: with -b 1025; portable: wit
 for program in server client; do
     "${CC:-cc}" -O2 -std=c11 -DPORTABLE -o $program-portable "$root/$program.c" || fail 'no compiler'
 done
+cp "$root/client.c" small
 for section in "$@"; do $section; done

@@ -8,11 +8,9 @@
 #     sh tests/demo.sh killed          what the reset is for: a sender that is killed half-way, and ours
 #     sh tests/demo.sh transcripts     what both print, side by side
 #
-# Packets can be seen on Linux by root, or by anybody where users may make namespaces (tests/packets.c). Otherwise a
-# line says so, and the pictures are drawn from the traces. The client of the first two waits a second before it
-# acknowledges (-d 1), so that you can see the server wait. If something goes wrong, -t 3 ends it.
-#
-# The bad server, and the plain one, are tests/peer, whose arguments say what it does.
+# Packets are seen by tests/packets. Where it may not, a line says so, and the pictures are drawn from the traces. The
+# client of the first two waits a second before it acknowledges (-d 1), so that you can see the server wait. If
+# something goes wrong, -t 3 ends it. The bad server, and the plain one, are tests/peer.
 # shellcheck disable=SC2016 # what stands in single quotes is for another shell
 set -u
 
@@ -21,40 +19,41 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT PIPE TERM
 thanks='I have recv the data,Thank you'
 first_bytes='first bytes' last_bytes='last bytes' # how the traces begin to tell of these events
+watch='' guess=''
+
+tell() { printf '%s\n' "$@"; }
 
 # ---- Playing ------------------------------------------------------------------------------------------------------
 
 # Sets watch to what lets a command be watched: tests/packets and its file, or nothing, with a line that says why.
 watch_packets() {
-    watch="tests/packets $work/wire"
-    if $watch true 2>"$work/why"; then
+    if why=$(tests/packets "$work/wire" true 2>&1); then
+        watch="tests/packets $work/wire"
         tell 'Arrows are TCP segments, with their flags, the number of their first byte (seq),' \
             'the number they expect next (ack), and their length. Numbers count from the SYN,' \
             'which is 0. The window says how many more bytes its side has room for.' ''
-        return
+    else
+        tell "No packets to be seen here: ${why#packets: }" ''
     fi
-    watch=
-    sed 's/^packets: /No packets to be seen here: /' "$work/why"
-    echo
 }
 
 # Plays a server and a client, as tests/pair does. Leaves the story of both and of the packets in $work/story, by time.
-# Sets said to what they put on standard error besides.
+# Sets said to what they put on standard error besides, and statuses to how they ended.
 play() {
-    rm -f "$work/wire" "$work"/client.* "$work"/server.*
+    rm -f "$work"/client.* "$work"/server.*
+    : >"$work/wire"
     # shellcheck disable=SC2086 # words
     $watch tests/pair "$work" "$@" || {
         echo 'The two could not be run.'
         exit 1
     }
     port=$(sed -n 's/.*: listening on .* port \([0-9]*\)$/\1/p' "$work/server.err")
-    [ -z "$watch" ] || awk -v port="$port" '$NF == port' "$work/wire" >"$work/packets"
-    touch "$work/packets"
     # Of those that have the same microsecond, the packets are first, in their own order.
-    cat "$work/packets" "$work/server.err" "$work/client.err" | sed "s,$work/,,g" | grep '^[0-9][0-9]:' |
-        awk '{ $1 = $1 " " NR; print }' | sort -k 1,1 -k 2,2n | sed 's/ [0-9]*//' >"$work/story"
-    said=$(cat "$work/server.err" "$work/client.err" | grep -v -e '^[0-9][0-9]:' -e ': listening on ' |
-        sed "s,$work/,,g")
+    awk -v port="$port" '$NF == port' "$work/wire" | cat - "$work/server.err" "$work/client.err" |
+        sed "s,$work/,,g" >"$work/all"
+    grep '^[0-9][0-9]:' "$work/all" | sort -s -k 1,1 >"$work/story"
+    said=$(grep -v -e '^[0-9][0-9]:' -e ': listening on ' "$work/all")
+    statuses=$(sed 's/ / and /' "$work/status")
 }
 
 # Plays ours with these options of the client, and whatever fails ends the demonstration.
@@ -63,39 +62,31 @@ play_pair() {
     shift
     # shellcheck disable=SC2086 # options are words
     play ./server "$@" -t 3 -p 0 client.c @ ./client $options "$@" -t 3 -p PORT "$work/log.txt"
-    [ "$(statuses)" != '0 and 0' ] || return 0
+    [ "$statuses" != '0 and 0' ] || return 0
     echo 'The transfer failed.'
     transcripts
     exit 1
 }
 
-statuses() { echo "$(cat "$work/server.status") and $(cat "$work/client.status")"; }
-
 # ---- Drawing ------------------------------------------------------------------------------------------------------
 
-# Both transcripts. They are of ASCII but for one character that is as wide as two, so the left one is padded by hand.
+# Both transcripts. The wide colon takes the room of two others, so these stand in for it when columns are counted.
 transcripts() {
-    sed "s,'*$work/,," "$work/client.out" "$work/client.err" >"$work/right"
-    grep -v ' listening on ' "$work/server.err" | cat "$work/server.out" - |
-        awk -v right="$work/right" '
-            function pad(text, width) {
-                colons = gsub(/：/, "：", text)
-                bytes = length("：") # 3 where awk counts bytes, 1 where it counts characters
-                printf "%s%*s", text, width - (length(text) - colons * bytes + 2 * colons), ""
-            }
-            BEGIN { pad("$ ./server", 46); print "$ ./client" }
-            { pad($0, 46); if ((getline line <right) > 0) print line; else print "" }
-            END { while ((getline line <right) > 0) { pad("", 46); print line } }'
+    for side in server client; do
+        tell "\$ ./$side" >"$work/$side.said"
+        cat "$work/$side.out" "$work/$side.err" | sed "/ listening on /d; s,'*$work/,,; s/：/::/g" >>"$work/$side.said"
+    done
+    paste "$work/server.said" "$work/client.said" | awk -F '\t' '{ printf "%-46s%s\n", $1, $2 }' | sed 's/::/：/g'
 }
 
 # Draws the story: the events of both sides and an arrow for each packet. Beside an event stand the states, in lower
-# case the one that the other side was last seen in; beside a packet, the window of who sent it. $1 is "guess" to draw
-# arrows for what must have crossed where no packets were seen, $2 how many packets of a long run are shown before the
-# rest is only counted, and $3 a word: the picture begins with the first event that has it.
+# case the one that the other side was last seen in; beside a packet, the window of who sent it. $1 is how many packets
+# of a long run are shown before the rest is only counted, and $2 a word: the picture begins with the first event that
+# has it. With guess, there are arrows for what must have crossed where no packets were seen.
 draw() {
-    awk -v guess="$1" -v first="$2" -v from="${3-}" -v known="$work/told" '
+    awk -v guess="$guess" -v first="$1" -v from="${2-}" -v known="$work/told" '
         function seconds(clock, part) { split(clock, part, ":"); return part[1] * 3600 + part[2] * 60 + part[3] }
-        function dashes(n, text) { text = ""; while (n-- > 0) text = text "-"; return text }
+        function dashes(n) { return substr("-----------------------------------------", 1, n) }
         function row(time, left, text, right) {
             text = sprintf("%8s %-11s |%-45s| %s", time, left, text, right)
             sub(/ +$/, "", text)
@@ -115,25 +106,21 @@ draw() {
         function put(rows) { if (from == "") printf "%s", rows }
 
         # A long run of packets with nothing special is shown by its first few, a line about the rest, and its last two.
-        function end_run(i) {
-            for (i = 1; i <= run; i++)
-                if (run < first + 5 || i <= first || i > run - 2)
-                    put(kept[i])
-                else {
-                    hidden++
-                    hidden_bytes += bytes[i]
-                    hidden_acks += !data[i]
-                    if (i == run - 2) {
-                        put(row("", "...", sprintf("   %d more: %d with %d bytes, %d ACKs", hidden,
-                            hidden - hidden_acks, hidden_bytes, hidden_acks), "..."))
-                        hidden = hidden_bytes = hidden_acks = 0
-                    }
-                }
+        function end_run(i, hidden, full, sum) {
+            for (i = 1; i <= run; i++) {
+                if (run < first + 5 || i <= first || i > run - 2) { put(kept[i]); continue }
+                hidden++
+                full += data[i]
+                sum += bytes[i]
+                if (i == run - 2)
+                    put(row("", "...", sprintf("   %d more: %d with %d bytes, %d ACKs", hidden, full, sum,
+                        hidden - full), "..."))
+            }
             run = 0
         }
 
-        # A packet: TIME SIDE sends FLAGS seq N ack N length N window N segments N port N
-        function packet(time, label, window, rows, right, end, fresh) {
+        # A packet: TIME SIDE sends FLAGS seq N ack N length N window N port N
+        function packet(label, window, rows, right, end, fresh) {
             right = side == "server"
             end = $6 + $10 + ($4 ~ /SYN|FIN/)
             fresh = end - ($6 > reached[side] ? $6 : reached[side])
@@ -143,9 +130,8 @@ draw() {
             rows = row(time, right ? window : "", arrow(label, right), right ? "" : window)
             if (end > $6 && fresh <= 0) rows = rows note("sent again, as no ACK has come", right)
             if (end > reached[side]) reached[side] = end
-            if ($14 > 1) rows = rows note("on a cable this would be " $14 " segments", !right)
             if ($4 ~ /RST/) rows = rows note("reset: the connection is gone", right)
-            if ($4 ~ /FIN/) fin[side] = end
+            if (right && $4 ~ /FIN/) fin = end
             if (right && $6 + $10 > sent) sent = $6 + $10
             if (right && sent == edge && $10 > 0 && run < first)
                 rows = rows note("the window is used up: nothing more may go", 0, "shut")
@@ -154,14 +140,13 @@ draw() {
                     rows = rows note("it opens again: " ($8 + $12 - sent) " bytes may come", 1, "open")
                 edge = $8 + $12
             }
-            if (!right && fin["server"] > 0 && $8 == fin["server"] && !all++)
-                rows = rows note("has got SYN, " ($8 - 2) " bytes and FIN", 1)
+            if (!right && fin > 0 && $8 == fin && !all++) rows = rows note("has got SYN, " ($8 - 2) " bytes and FIN", 1)
             if ($4 ~ /SYN|FIN|RST/) { end_run(); put(rows) }
             else { kept[++run] = rows; data[run] = $10 > 0; bytes[run] = fresh > 0 ? fresh : 0 }
         }
 
         # An event, and what its state means when that is seen for the first time.
-        function event(time, text, rows, why) {
+        function event(text, rows, why) {
             state[side] = $3
             if ($3 == "ESTABLISHED") lived[side] = 1
             if (side == "server") rows = row(time, $3, " " text, tolower(state["client"]))
@@ -174,7 +159,7 @@ draw() {
         }
         # Draws what must have crossed before this event, which proves it; each once.
         function must_be(label, to_the_right) {
-            if (guess != "" && !drawn[label]++) put(row("", "", arrow(label, to_the_right), ""))
+            if (guess && !drawn[label]++) put(row("", "", arrow(label, to_the_right), ""))
         }
 
         BEGIN {
@@ -185,17 +170,16 @@ draw() {
             meaning["CLOSE_WAIT"] = "got FIN, said none: can speak"
             meaning["LAST_ACK"] = "got FIN, said FIN; no ACK of that yet"
             meaning["CLOSING"] = "said FIN, got FIN; no ACK yet"
-            thanks = "\"I have recv the data,Thank you\""
             while ((getline line <known) > 0) told[line]
             close(known)
             printf "%s%s", row("ms", "server", "", "client"), row("", "", "", "")
         }
         {
-            if (start == "") start = seconds($1)
+            if (NR == 1) start = seconds($1)
             time = sprintf("%.3f", (seconds($1) - start) * 1000)
             side = $2
         }
-        $3 == "sends" { packet(time); next }
+        $3 == "sends" { packet(); next }
         {
             text = $0
             sub(/^[^ ]+ +[^ ]+ +[^ ]+ +/, "", text)
@@ -211,35 +195,38 @@ draw() {
         side == "client" && /last bytes/ { must_be($6 " bytes of data", 1) }
         side == "client" && (/end-of-file/ || /last bytes/ && $3 == "CLOSE_WAIT") { must_be("FIN: that was all", 1) }
         side == "server" && $3 == "FIN_WAIT2" { must_be("ACK of the FIN", 0) }
-        side == "server" && ($3 == "CLOSE" || /acknowledgement received/) { must_be(thanks, 0) }
+        side == "server" && ($3 == "CLOSE" || /acknowledgement received/) {
+            must_be("\"I have recv the data,Thank you\"", 0)
+        }
         side == "server" && ($3 == "CLOSE" || /end-of-file/) { must_be("FIN", 0) }
-        { event(time, text) }
+        { event(text) }
         END { end_run() }' "$work/story"
 }
 
-# How both ended and what they had to say, after a picture.
-tell_end() {
-    echo
-    echo "Exit status of the server and of the client: $(statuses)"
-    [ -z "$said" ] || echo "$said" | fold -s -w 76 | sed 's/ *$//; /^[a-z]*: /!s/^/    /'
+# Draws the story as draw does, and below it how both ended and what they had to say; and how much of client.c is in the
+# file $3.
+draw_all() {
+    draw "$1" "$2"
+    tell '' "Exit status of the server and of the client: $statuses"
+    [ -z "$said" ] || tell "$said" | fold -s -w 76 | sed 's/ *$//; /^[a-z]*: /!s/^/    /'
+    [ $# -lt 3 ] || tell_file "$3"
 }
 
-# How much of client.c is in the file $1.
 tell_file() {
+    size=$(wc -c <"$1" | tr -d ' ')
     if cmp -s client.c "$1"; then
-        echo "The client's file is client.c, whole: $(wc -c <"$1" | tr -d ' ') bytes."
+        tell "The client's file is client.c, whole: $size bytes."
     else
-        echo "The client's file has $(wc -c <"$1" | tr -d ' ') of the $(wc -c <client.c | tr -d ' ') bytes of client.c."
+        tell "The client's file has $size of the $(wc -c <client.c | tr -d ' ') bytes of client.c."
     fi
 }
-
-tell() { printf '%s\n' "$@"; }
 
 # ---- What is shown ------------------------------------------------------------------------------------------------
 
 show_pair() {
+    [ -n "$watch" ] || guess=yes
     play_pair '-d 1' -v
-    if [ -n "$watch" ]; then draw '' 4; else draw guess 4; fi
+    draw 4
     echo
     sed -n 's/^[^ ]* \([a-z]*\) .* total: \(.*\), .* s in all$/\1: \2/p' "$work/story"
     cmp client.c "$work/log.txt" || exit 1
@@ -251,32 +238,25 @@ show_close() {
         'the file and answers. But close gave up both directions: nobody can hear it.' ''
     play tests/peer listen send client.c say 'write: all bytes taken' close say 'close: 0, and exit' @ \
         ./client -v -t 3 -p PORT "$work/log.txt"
-    draw '' 1
-    tell_end
+    draw_all 1 ''
     tell 'The server is content and knows nothing.' '' \
         'Ours, from its last bytes on. It hears the answer, and only then it closes:' ''
     play_pair '' -v
-    draw '' 1 "$last_bytes"
-    tell_end
-    tell ''
+    draw_all 1 "$last_bytes"
 
     # Both servers meet the same client. It reads when the server has said that it has closed, its half or all.
     set -- tests/peer connect PORT buffers 1025 put "$thanks" say 'write: 30 bytes, before it has read any' \
         sh "n=0; until grep -q close '$work/server.out' || [ \$((n += 1)) -gt 2000 ]; do :; done" \
         say 'now it reads' into "$work/early" say 'read: 0, the end-of-file' close say 'close: 0'
-    tell '(b) A client in a hurry, which thanks first and reads then, and a server that' \
+    tell '' '(b) A client in a hurry, which thanks first and reads then, and a server that' \
         'closes with 29 of these 30 bytes unread. That resets the connection at once,' \
         'and takes back what it had "successfully" written.' ''
     play tests/peer listen get 1 say 'read: 1 byte' send client.c say 'write: all bytes taken' close \
         say 'close: 0, with 29 bytes unread' sh 'echo closed' @ "$@"
-    draw '' 1
-    tell_end
-    tell_file "$work/early"
+    draw_all 1 '' "$work/early"
     tell '' 'Ours (-b 0), with the same client. It reads to the end before it closes:' ''
     play ./server -v -b 0 -t 3 -p 0 client.c @ "$@"
-    draw '' 1 "$last_bytes"
-    tell_end
-    tell_file "$work/early"
+    draw_all 1 "$last_bytes" "$work/early"
 }
 
 show_killed() {
@@ -285,9 +265,7 @@ show_killed() {
         'as if all had been said, and a plain receiver takes half a file for the whole:' ''
     play tests/peer listen send "$work/half" say 'half is written, and now: kill -KILL' sh 'kill -KILL $PPID' @ \
         tests/peer connect PORT into "$work/plain" say 'read: 0, the end-of-file' close say 'close: 0'
-    draw '' 2
-    tell_end
-    tell_file "$work/plain"
+    draw_all 2 '' "$work/plain"
 
     tell '' 'Our server is killed half-way, while it sends what comes from a pipe. Its end is' \
         'a reset, which no receiver can take for the end of a file:' ''
@@ -300,15 +278,13 @@ show_killed() {
         until grep -qs "$1" "$0/client.err" || [ $((n += 1)) -gt 2000 ]; do :; done
         kill -KILL $server
         { wait $server; } 2>/dev/null' "$work" "$first_bytes" @ ./client -v -t 3 -p PORT "$work/log.txt"
-    draw '' 2
-    tell_end
+    draw_all 2 ''
     case $(cat "$work/log.txt") in
         'the old file') tell 'log.txt is still what it was: the old file.' ;;
         *) tell_file "$work/log.txt" ;;
     esac
 }
 
-watch=
 case ${1-} in
     transcripts) play_pair ''; transcripts; cmp client.c "$work/log.txt" || exit 1 ;;
     packets) watch_packets; show_pair ;;

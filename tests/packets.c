@@ -7,12 +7,11 @@
  * root); else, for whoever may look at it, on the machine's loopback interface, where other connections are seen too.
  * FILE gets a line for each segment, in the order in which they were sent:
  *
- *     13:45:35.991567 server sends PSH+ACK seq 1 ack 1 length 1152 window 1152 segments 1 port 40001
+ *     13:45:35.991567 server sends PSH+ACK seq 1 ack 1 length 1152 window 1152 port 40001
  *
- * The time is the kernel's, on the clock of the traces (-v), so that sort can merge the two. The server is the side that
- * was connected to, and port is its port. seq and ack count from the SYN, which is number 0; ack is 0 where the
- * flag ACK is not set. window is in bytes, scaled (in a SYN it never is). segments is more than 1 where the kernel
- * leaves it to the device to cut a large piece into segments: the loopback device does not, and it crosses as a whole.
+ * The time is the kernel's, on the clock of the traces (-v), so that sort can merge the two. The server is the side
+ * that was connected to, and port is its port. seq and ack count from the SYN, which is number 0; ack is 0 where the
+ * flag ACK is not set. window is in bytes, scaled (in a SYN it never is).
  *
  * Exits with the status of COMMAND. Where packets cannot be seen, it says why in one line, does not run COMMAND, and
  * exits with 77. If there were more packets than it has room for, it says how many are missing.
@@ -65,10 +64,11 @@ static void print(FILE *file, const struct segment *segment)
 
     if (localtime_r(&segment->time.tv_sec, &parts) == NULL || strftime(clock, sizeof clock, "%H:%M:%S", &parts) == 0)
         die("the time");
-    if (fprintf(file, "%s.%06ld %s sends %s seq %lu ack %lu length %lu window %lu segments %u port %u\n", clock,
+    if (fprintf(file, "%s.%06ld %s sends %s seq %lu ack %lu length %lu window %lu port %u\n", clock,
                 segment->time.tv_nsec / 1000, segment->side == SERVER ? "server" : "client",
                 names(segment->flags, flags), (unsigned long)segment->seq, (unsigned long)segment->ack,
-                (unsigned long)segment->length, (unsigned long)segment->window, segment->merged, (unsigned)segment->of->port[SERVER]) < 0)
+                (unsigned long)segment->length, (unsigned long)segment->window,
+                (unsigned)segment->of->port[SERVER]) < 0)
         die("write");
 }
 

@@ -1,10 +1,12 @@
 # readme.sh - the section of run.sh about the README: everything in it that can be run is run as it would be pasted, and
 # what the README shows is compared with what comes out today.
 #
+#     sh tests/run.sh readme
+#
 # The README is cut into pieces, in order: its blocks of sh, text and C, and the commands in its sentences. They run in
 # a copy of the tree and in a network namespace of their own, where port 8080 is free. A piece that starts a server
-# waits for the next one that starts a client, as two terminals would. What is built is not built again, and make test,
-# make torture, make bench and make clean are not run in here: it is only made sure that make knows them.
+# waits for the next one that starts a client, as two terminals would. make builds nothing in there, and of make test,
+# make torture, make bench and make clean it is only made sure that make knows them.
 # shellcheck shell=sh disable=SC2016,SC2034,SC2154 # see run.sh: what is set there, and single quotes
 
 promise_sections="$promise_sections readme"
@@ -37,14 +39,26 @@ listens() {
     return 1
 }
 
+# Runs the file $1 in the tree. Its output is in the file $2, and the status in $2.status.
+terminal() {
+    (cd tree && sh -e "../$1") >"$2" 2>&1 </dev/null
+    echo $? >"$2.status"
+}
+
+# The file $1 was run like that, and all went well.
+ended_well() {
+    last=$2
+    check "$(head -n 1 "$1")" is "$(cat "$2.status")" 0
+    ! grep -q 'echo \$?$' "$1" || check "$(cat "$1"): the status" is "$(tail -n 1 "$2")" 0
+}
+
 # Runs the files $1 and $2 as two terminals would, the second when the first listens; what they print is in first and
 # second.
 terminals() {
-    last='first second'
-    rm -f ended
-    { (cd tree && sh -e "../$1"; echo $? >../ended) & } >first 2>&1 </dev/null
+    rm -f first.status
+    terminal "$1" first &
     tries=0
-    until listens || [ -e ended ]; do
+    until listens || [ -e first.status ]; do
         if [ $((tries += 1)) -gt 1000 ]; then # whatever waits there is ended by tests/lanes
             check "$(cat "$1"): somebody listens on port 8080" false
             echo "$passed passed, $failed failed"
@@ -52,24 +66,11 @@ terminals() {
         fi
         sleep 0.02
     done
-    (cd tree && exec sh -e "../$2") >second 2>&1 </dev/null
-    status=$?
+    terminal "$2" second
     until ! listens; do "$peer" connect 8080 close; done # the client did not come: nor does the server wait for it
     wait
-    check "in the first terminal: $(tail -n 1 "$1")" is "$(cat ended)" 0
-    check "in the second terminal: $(head -n 1 "$2")" is "$status" 0
-    for side in first second; do
-        [ $side = first ] && commands=$1 || commands=$2
-        grep -q 'echo \$?$' "$commands" || continue
-        check "$(cat "$commands"): the status" is "$(tail -n 1 $side)" 0
-    done
-}
-
-# Runs the file $1; what it prints is in out.
-terminal() {
-    last=out
-    (cd tree && exec sh -e "../$1") >out 2>&1 </dev/null
-    check "$(head -n 1 "$1")" is $? 0
+    ended_well "$1" first
+    ended_well "$2" second
 }
 
 # What the picture in the file $1 shows is in the file $2 too, which `make demo` has drawn: its arrows, the events of
@@ -78,8 +79,10 @@ terminal() {
 # PSH, and whether FIN comes with the last bytes or behind them.
 same_picture() {
     awk -F '|' '
-        function of_picture(text) {
-            if (NF < 3) { kind = "text"; text = $0 }
+        /^ *ms server/ || /^$/ || (NF >= 3 && $2 ~ /^ *$/) || $1 ~ /\.\.\. *$/ { next }
+        {
+            text = NF < 3 ? $0 : $2
+            if (NF < 3) kind = "text"
             else if (text ~ /^<-|->$/) kind = "arrow"
             else if (text ~ /^ *\(.*\) *$/) kind = "note"
             # The events of the server begin at the left. One of the client takes all the room.
@@ -94,28 +97,22 @@ same_picture() {
             sub(/microseconds/, "us", text)
             gsub(/ +/, " ", text)
             gsub(/^ | $/, "", text)
-            return text
         }
-        /^ *ms server/ || /^$/ || (NF >= 3 && $2 ~ /^ *$/) || $1 ~ /\.\.\. *$/ { next }
-        FILENAME == ARGV[1] { text = of_picture($2); want[kind, ++count[kind]] = text; next }
+        FILENAME == ARGV[1] && kind == "note" { notes[text]; next }
+        FILENAME == ARGV[1] { want[kind, ++count[kind]] = text; next }
         {
-            text = of_picture($2)
             there[text]
             # Whether the FIN was acknowledged before the answer came is not always seen.
             if (text ~ /I have recv/ && want["arrow", at["arrow"] + 1] == "<- ACK of the FIN") at["arrow"]++
             if (want[kind, at[kind] + 1] == text) at[kind]++
         }
-        /ESTABLISHED/ { states = 1 }
+        /ESTABLISHED/ { states = 1 } # a build that does not see states has no notes on them
         END {
-            # A build that does not see states has no notes on them, and no proof that the FIN was acknowledged.
-            for (at["note"] = 0; at["note"] < count["note"]; at["note"]++)
-                if (states && !(want["note", at["note"] + 1] in there)) break
-            for (kind in count)
-                if (at[kind] < count[kind]) {
-                    print kind ": not there, or not in this order: " want[kind, at[kind] + 1]
-                    wrong = 1
-                }
-            exit wrong
+            for (text in notes) if (states && !(text in there)) missing = missing "\nnot there: " text
+            for (kind in count) if (at[kind] < count[kind])
+                missing = missing "\n" kind ": not there, or not in this order: " want[kind, at[kind] + 1]
+            print substr(missing, 2)
+            exit missing != ""
         }' "$1" "$2"
 }
 
@@ -144,20 +141,17 @@ check_picture() {
 
 # The two columns of the transcripts in the file $1 are all that the two terminals printed.
 check_transcripts() {
-    numbers='s/length ：[0-9]*/length ：N/; s/Port [0-9]*/Port N/'
-    sed "1d; s/   .*//; $numbers" "$1" >left
-    sed -n "1d; s/.*   //; t more
-        d
-        : more
-        $numbers; p" "$1" >right
-    sed "$numbers" first >server-says
-    sed "$numbers" second >client-says
-    check 'the transcript of the server' diff left server-says
-    check 'the transcript of the client' diff right client-says
+    { echo '$ ./server $ ./client'; paste -d ' ' first second; } >printed
+    for file in "$1" printed; do
+        sed 's/length ：[0-9]*/length ：N/g; s/Port [0-9]*/Port N/; s/   */ /; s/ $//' "$file" >"$file.plain"
+    done
+    check 'the transcripts' diff "$1.plain" printed.plain
 }
 
 # The C in the file $1, whose left side is the server's and whose right side the client's, has the calls that both make.
 check_code() {
+    run env FAULT_BOOK="$work/server.book" "$server_faults" -p 0 client.c @ \
+        env FAULT_BOOK="$work/client.book" "$client_faults" -p PORT got
     for side in server client; do
         awk -v side=$side '{
             text = side == "server" ? substr($0, 1, 50) : substr($0, 51)
@@ -166,16 +160,9 @@ check_code() {
                 text = substr(text, RSTART + RLENGTH)
             }
         }' "$1" >in-readme
-        [ $side = server ] && ours=$server_faults others=$client || ours=$client_faults others=$server
-        if [ $side = server ]; then
-            FAULT_BOOK=$work/book run "$ours" -p 0 client.c @ "$others" -p PORT got
-        else
-            FAULT_BOOK=$work/book run "$others" -p 0 client.c @ "$ours" -p PORT got
-        fi
         # close is that of the connection; splice reads and writes. The transcript goes to a file, and looks like data.
-        sed -n 's/^call \([a-z]*-*[a-z]*\) .*/\1/p' book | grep -v -e close-file -e close-pipe |
+        sed -n 's/^call \([a-z]*-*[a-z]*\) .*/\1/p' $side.book | grep -v -e close-file -e close-pipe |
             sed 's/^splice-socket/read/; s/^splice-pipe/write/; s/-.*//' >calls
-        rm book
         check "the code of the $side: its calls" at_least "$(grep -c . in-readme)" 5
         check "the code of the $side: in this order" found_in in-readme calls ordered
     done
@@ -245,15 +232,15 @@ END
                 show=${text%%"$newline"*}
                 show=${show#make demo} && show=${show#*SHOW=}
                 [ ! -e "shown.${show:=plain}" ] || continue
-                terminal "$piece"
-                mv out "shown.$show"
+                terminal "$piece" "shown.$show"
+                ended_well "$piece" "shown.$show"
                 ;;
             *ssh\ *)
                 command -v ssh >/dev/null || { skip 'ssh (not installed)'; continue; }
                 sh -c "ssh -G ${text#ssh }" >ssh.out 2>&1 # it does not connect
                 check 'ssh knows these options' grep -q '^localforward 8080 .127.0.0.1.:8080' ssh.out
                 ;;
-            *./server*./client*) terminal "$piece" ;;
+            *./server*./client*) terminal "$piece" out; ended_well "$piece" out ;;
             *./server*) waits=$piece ;;
             *nc\ -N\ -l* | *'| nc '*)
                 nc -h 2>&1 | grep -q OpenBSD || { skip "nc (OpenBSD's is not installed)"; continue; }
@@ -263,7 +250,7 @@ END
                 terminals "${waits:-server.sh}" "$piece"
                 waits=''
                 ;;
-            *) terminal "$piece" ;;
+            *) terminal "$piece" out; ended_well "$piece" out ;;
         esac
         case $text in
             *./client*COPY*) check 'the copy is the file' same client.c tree/COPY ;;

@@ -1,24 +1,26 @@
 # shows.sh - the section of run.sh about `make demo`: it draws what happened. Checks tests/packets first, then each
 # picture by the numbers in it: with packets and without, as the user nobody as well, and several at once.
+#
+#     sh tests/run.sh shows
 # shellcheck shell=sh disable=SC2154,SC2016 # see run.sh: what is set there, and single quotes
 
 # Sums up the segments that tests/packets wrote to the file $1: what begins or ends something, the bytes of each side,
 # whether the numbers add up, whether the server respected the window, and whether the time goes on.
 sum_up() {
     awk '
-        { other = $2 == "server" ? "client" : "server" }
+        { other = $2 == "server" ? "client" : "server"; end = $6 + $10 }
         $4 ~ /SYN|FIN|RST/ {
             name = $4
             sub(/\+PSH/, "", name)
             if (name != "SYN+ACK") sub(/\+ACK/, "", name)
-            if (name != "FIN" || !again[$2 $6 + $10]++) special = special " " $2 ":" name # it may be sent again
+            if (name != "FIN" || !again[$2 end]++) special = special " " $2 ":" name # it may be sent again
         }
         $4 ~ /SYN/ { next_of[$2] = 1 }
         $4 !~ /SYN|RST/ {
             if ($6 > next_of[$2]) wrong = wrong " gap before " $6
-            if ($6 + $10 > next_of[$2]) next_of[$2] = $6 + $10
+            if (end > next_of[$2]) next_of[$2] = end
             if ($10 > 0) bytes[$2] = next_of[$2] - 1
-            if ($2 == "server" && $6 + $10 > edge) wrong = wrong " beyond the window at " $6
+            if ($2 == "server" && end > edge) wrong = wrong " beyond the window at " $6
             if ($4 ~ /FIN/) next_of[$2]++
         }
         $4 ~ /ACK/ && $8 > next_of[other] { wrong = wrong " ack of what was not sent: " $8 }
@@ -37,64 +39,60 @@ good() {
         "acknowledged $(($1 + 2)) and $(($2 + 2)); all adds up"
 }
 
-# Turns picture number $1 in the file show into lines like those of tests/packets, without the time. What is only
-# counted there becomes one segment that is as long as all of them, and an ACK that lets it pass.
-read_picture() {
+# Sums up picture number $1 in the file show: turns it into lines like those of tests/packets, without the time. What is
+# only counted there becomes one segment that is as long as all of them, and an ACK that lets it pass.
+picture() {
     awk -v wanted="$1" '
+        function after(word, i) { for (i = 1; i < NF; i++) if ($i == word) return $(i + 1); return 0 }
         $1 == "ms" { number++ }
         number != wanted { next }
         / more: .* bytes, .* ACKs/ {
-            for (i = 1; i < NF; i++) if ($(i + 1) == "bytes,") hidden = $i
+            hidden = after("with")
             print "- client sends ACK seq 1 ack", at, "length 0 window", hidden + 1000000
             print "- server sends PSH+ACK seq", at, "ack 1 length", hidden, "window 0"
             at += hidden
-            next
         }
         $1 ~ /^[0-9]/ && / seq [0-9]/ {
             side = /->\|/ ? "server" : "client"
-            flags = seq = ack = length_of = 0
-            window = /window [0-9]|win [0-9]/ ? $0 : 0
-            sub(/.*win(dow)? /, "", window)
-            sub(/ .*/, "", window)
-            for (i = 1; i <= NF; i++) {
-                if ($i ~ /^(SYN|FIN|RST|PSH|ACK)(\+[A-Z+]*)?$/) flags = $i
-                if ($i == "seq") seq = $(i + 1)
-                if ($i == "ack") ack = $(i + 1)
-                if ($i == "bytes") length_of = $(i - 1)
-            }
-            print "-", side, "sends", flags, "seq", seq, "ack", ack, "length", length_of, "window", window
-            if (side == "server" && length_of > 0) at = seq + length_of
-        }' show
+            flags = $0
+            sub(/ *seq [0-9].*/, "", flags)
+            sub(/.*[ -]/, "", flags)
+            size = / bytes / ? $0 : 0
+            sub(/ bytes .*/, "", size)
+            sub(/.* /, "", size)
+            print "-", side, "sends", flags, "seq", after("seq"), "ack", after("ack"), "length", size, "window", \
+                after("window") + after("win")
+            if (side == "server" && size > 0) at = after("seq") + size
+        }' show | sum_up -
 }
 
-# The picture number $1 shows this: what begins or ends something.
-shows_flags() { is "$(read_picture "$1" | sum_up - | sed 's/;.*//')" "$2"; }
+# Picture number $1 shows this: what begins or ends something.
+shows_flags() { is "$(picture "$1" | sed 's/;.*//')" "$2"; }
 
-# Runs the demonstration $2 in the tree $1, with a directory of its own for what it leaves behind: which is nothing.
+# Runs the demonstration $2 in the tree $1, with a directory of its own for what it leaves behind: which is nothing. $3
+# is what runs it as somebody else, if anything. Checks what has to be true of each.
 demo() {
     mkdir -p shown && chmod 777 shown
     began=$(date +%s)
     (cd "$1" && ${3-} env TMPDIR="$work/shown" sh tests/demo.sh "$2") >show 2>&1
     status=$?
     took=$(($(date +%s) - began))
+    ends=$(sed -n 's/^Exit status .*: //p' show | tr '\n' ';')
     played="demo ${2:-(plain)}${3:+, $3}"
+    [ "$1" = "$root" ] || played="$played without packets"
     check "$played: ends well" is "$status" 0
-    check "$played: within $limit seconds" [ $took -le "$limit" ]
+    check "$played: within a minute" at_least 60 $took
     check "$played: leaves no files" is "$(ls -A shown)" ''
     check "$played: no tool complains" is "$(grep -e '^ *grep: ' -e '^ *[a-z]*awk: ' -e '^ *[a-z/.]*sh: ' show)" ''
-    [ "$2" = transcripts ] || check "$played: no wider than 80 columns" is "$(LC_ALL=C awk 'length > 80' show)" ''
     # A state in capitals beside an event is explained: in this picture or in one before.
     awk '/^ *[0-9.]+ / { for (i = 2; i <= NF; i++) if ((i == 2 || i == NF) && $i ~ /^[A-Z][A-Z_0-9]+$/) used[$i] }
         { for (state in used) if (index($0, "(" state ": ")) told[state] }
         END { for (state in used) if (!(state in told)) print state }' show >unexplained
     check "$played: every state is explained" is "$(cat unexplained)" ''
     check "$played: and once" is "$(sed -n 's/^ *| *(\([A-Z_0-9-]*: .*\)).*/\1/p' show | sort | uniq -d)" ''
-}
-
-# What must be true of close and killed with packets or without.
-show_ends() {
-    ends=$(sed -n 's/^Exit status .*: //p' show | tr '\n' ';')
-    case $1 in
+    [ "$2" = transcripts ] || check "$played: no wider than 80 columns" is "$(LC_ALL=C awk 'length > 80' show)" ''
+    case $2 in
+        '' | packets) check "$played: the files are the same" grep -q 'are identical' show ;;
         close)
             check "$played: how they end" is "$ends" '0 and 0;0 and 0;0 and 1;0 and 0;'
             check "$played: a part of the file, and the whole" is \
@@ -116,70 +114,69 @@ show_packets() {
         skip "$played ($(grep '^No packets' show))"
         return
     fi
-    check "$played: the segments add up" is "$(read_picture 1 | sum_up -)" "$(good "$whole" 30)"
-    check "$played: the files are the same" grep -q 'are identical' show
+    check "$played: the segments add up" is "$(picture 1)" "$(good "$whole" 30)"
     demo "$root" close "${1-}"
-    show_ends close
-    check "$played: data after close is reset" expr "$(read_picture 1 | sum_up -)" : \
-        'client:SYN server:SYN+ACK server:FIN.* server:RST'
+    check "$played: data after close is reset" matches "$(picture 1)" \
+        'client:SYN server:SYN+ACK server:FIN* server:RST*'
     check "$played: after ours is none" shows_flags 2 'server:FIN client:FIN'
     check "$played: closed with something unread" shows_flags 3 'client:SYN server:SYN+ACK server:RST'
     check "$played: nothing unread with ours" shows_flags 4 'server:FIN client:FIN'
     demo "$root" killed "${1-}"
-    show_ends killed
-    check "$played: the plain one" is "$(read_picture 1 | sum_up -)" "$(good "$half" 0)"
+    check "$played: the plain one" is "$(picture 1)" "$(good "$half" 0)"
     check "$played: ours" shows_flags 2 'client:SYN server:SYN+ACK server:RST'
 }
 
-shows() {
-    packets=$root/tests/packets whole=$(wc -c <"$root/client.c" | tr -d ' ') half=$(($(wc -c <"$root/client.c") / 2))
-    make_file random 100000
-    limit=60
-
-    # tests/packets by itself.
-    alone "$packets" wire sh -c 'exit 7'
+# tests/packets by itself.
+packets() {
+    watched() { alone "$root/tests/packets" wire "$@"; }
+    watched sh -c 'exit 7'
     if [ "$status" = 77 ]; then
         skip "packets ($(cat err))"
         check 'no packets: one line why' fails_with 77 'packets: no *'
-    else
-        check 'packets: the status of the command' is "$status" 7
-        check 'packets: nothing happened' is "$(cat wire)" ''
-        alone "$packets" wire sh -c 'kill -TERM $PPID; kill -KILL $$'
-        check 'packets: a command that is killed' [ "$status" -gt 128 ]
-        alone "$packets" wire ./no-such-program
-        check 'packets: no such program' is "$status" 127
-        alone "$packets" wire
-        check 'packets: no command' is "$status" 2
-        for b in 1025 8192 0; do
-            alone "$packets" wire "$pair" . "$server" -b $b -p 0 random @ "$client" -b $b -p PORT got
-            check "packets: -b $b" same random got
-            check "packets: -b $b: the segments add up" is "$(sum_up wire)" "$(good 100000 30)"
-        done
-        check 'packets: as large as the buffers allow' is "$(awk '$10 > 10000 { print "large"; exit }' wire)" large
-        alone "$packets" wire "$pair" . "$peer" listen send random stay @ "$peer" connect PORT get 100000 reset
-        check 'packets: a reset' is "$(sum_up wire | sed 's/;.*//')" 'client:SYN server:SYN+ACK client:RST'
-        check 'packets: all were seen' is "$(cat err)" ''
-        for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c 500000 /dev/zero; done >zeros
-        alone "$packets" wire "$pair" . "$server" -p 0 zeros @ "$client" -p PORT /dev/null
-        check 'packets: more than there is room for' grep -q '^packets: [0-9]* packets are missing' err
-        rm -f zeros
+        return
     fi
+    check 'packets: the status of the command' is "$status" 7
+    check 'packets: nothing happened' is "$(cat wire)" ''
+    watched sh -c 'kill -TERM $PPID; kill -KILL $$'
+    check 'packets: a command that is killed' less 128 "$status"
+    watched ./no-such-program
+    check 'packets: no such program' is "$status" 127
+    watched
+    check 'packets: no command' is "$status" 2
+    for b in 1025 8192 0; do
+        watched "$pair" . "$server" -b $b -p 0 random @ "$client" -b $b -p PORT got
+        check "packets: -b $b" same random got
+        check "packets: -b $b: the segments add up" is "$(sum_up wire)" "$(good 100000 30)"
+    done
+    check 'packets: as large as the buffers allow' is "$(awk '$10 > 10000 { print "large"; exit }' wire)" large
+    watched "$pair" . "$peer" listen send random stay @ "$peer" connect PORT get 100000 reset
+    check 'packets: a reset' is "$(sum_up wire | sed 's/;.*//')" 'client:SYN server:SYN+ACK client:RST'
+    check 'packets: all were seen' is "$(cat err)" ''
+    make_hole zeros 6
+    watched "$pair" . "$server" -p 0 zeros @ "$client" -p PORT /dev/null
+    check 'packets: more than there is room for' grep -q '^packets: [0-9]* packets are missing' err
+}
+
+shows() {
+    whole=$(wc -c <"$root/client.c" | tr -d ' ') half=$(($(wc -c <"$root/client.c") / 2))
+    make_file random 100000
+    packets
 
     # The pictures.
     demo "$root" ''
     sed -n 's/^ *|<*--* \(.*[^-]\) --*>*|$/\1/p' show | tr '\n' ';' >arrows
     if grep -q LISTEN show; then
-        check 'plain: the arrows' expr "$(sed 's/ACK of the FIN;//' arrows)" : \
-            "SYN;SYN+ACK;ACK;$whole bytes of data;FIN: that was all;\"$thanks\";FIN;\$"
+        check 'plain: the arrows' is "$(sed 's/ACK of the FIN;//' arrows)" \
+            "SYN;SYN+ACK;ACK;$whole bytes of data;FIN: that was all;\"$thanks\";FIN;"
         check 'plain: CLOSE is both' is \
             "$(grep -c -e '(CLOSE: not connected yet)' -e '(CLOSE: no longer connected)' show)" 2
     fi
-    check 'plain: the files are the same' grep -q 'are identical' show
     show_packets ''
     chmod 755 .
     if [ "$(id -u)" = 0 ] && as_nobody "$server" -h >/dev/null 2>&1; then
         show_packets as_nobody
     fi
+    demo "$root" transcripts
 
     # The same where packets cannot be seen.
     mkdir -p stage/tests
@@ -188,26 +185,19 @@ shows() {
     chmod 755 stage/tests/packets
     for mode in packets close killed; do
         demo stage $mode
-        check "$played without packets: says so in one line" is \
-            "$(grep -n '^No packets.*today$' show | sed 's/:.*//')" 1
-        check "$played without packets: draws none" is "$(grep -c ' seq ' show)" 0
-        show_ends $mode
+        check "$played: says so in one line" is "$(grep -n '^No packets.*today$' show | sed 's/:.*//')" 1
+        check "$played: draws none" is "$(grep -c ' seq ' show)" 0
     done
 
-    # Cut off.
+    # Cut off, several at once, and what they are called with.
     (cd "$root" && TMPDIR=$work/shown sh tests/demo.sh killed 2>/dev/null) | head -n 1 >show
     check 'cut off: something was shown' [ -s show ]
     check 'cut off: no files are left' is "$(ls -A shown)" ''
-
-    # Several at once, and what they are called with.
     for i in 1 2 3; do
         (cd "$root" && exec sh tests/demo.sh packets) >"show.$i" 2>&1 &
     done
     wait
-    for i in 1 2 3; do
-        check "three at once: number $i" grep -q 'are identical' "show.$i"
-    done
-    demo "$root" transcripts
+    check 'three at once' is "$(grep -l 'are identical' show.* | wc -l | tr -d ' ')" 3
     alone sh -c 'cd "$0" && exec sh tests/demo.sh nonsense' "$root"
     check 'an unknown word' fails_with 2 'demo: *not '\''nonsense'\'
 }

@@ -19,7 +19,7 @@
 
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32 };   /* flags (RFC 9293, 3.1) */
 enum { SERVER, CLIENT };                                           /* the client is who sends the first SYN */
-enum { FRAMES = 16384, FRAME_SIZE = 256, BLOCK_SIZE = 65536, CONVERSATIONS = 64 };
+enum { FRAMES = 16384, FRAME_SIZE = 256, BLOCK_SIZE = 65536, CONVERSATIONS = 64, NO_SCALE = 15 };
 
 /* From linux/if_packet.h, which not every C library brings along: what a ring is asked for, the head of each frame in
  * it, and the statistics. */
@@ -37,12 +37,9 @@ enum { RING = 5, STATISTICS = 6, VERSION = 10, VERSION_2 = 1, FOR_KERNEL = 0, FO
 struct conversation {
     in_port_t port[2];
     uint32_t first[2];      /* the initial sequence numbers */
-    unsigned scale[2];      /* shift counts of the windows (RFC 7323, 2.2), */
-    bool scales[2];         /* which count only if both sides have sent one */
-    uint32_t segment[2];    /* the longest segment that this side wants to get, without options */
+    unsigned scale[2];      /* shift counts of the windows (RFC 7323, 2.2), NO_SCALE if this side sent none */
     uint32_t fin[2];        /* the number that acknowledges the FIN of this side, relative; 0 if there was none */
-    bool heard[2];          /* that this was acknowledged */
-    bool reset;
+    bool ended[2];          /* that this was acknowledged, or that there was a reset */
 };
 
 /* One segment. Sequence numbers count from the SYN, which is number 0, as in most tools. */
@@ -51,9 +48,7 @@ struct segment {
     const struct conversation *of;
     int side;               /* whose it is */
     unsigned flags;
-    uint32_t seq, ack, length;
-    uint32_t window;        /* in bytes: what is in the segment times the scale, which a SYN does not have yet */
-    unsigned merged;        /* how many segments it is: the kernel leaves it to the device to cut them */
+    uint32_t seq, ack, length, window; /* the window in bytes, scaled: all but that of a SYN */
 };
 
 static struct {
@@ -62,13 +57,14 @@ static struct {
     unsigned char *ring;
     unsigned next;          /* the frame to be looked at next */
     struct conversation conversations[CONVERSATIONS];
-    unsigned begun;         /* how many there were; the latest are kept */
+    unsigned begun;         /* how many were put there; the latest are kept */
 } wire = { .fd = -1 };
 
-static inline bool write_to(const char *path, const char *text)
+/* Writes TEXT to a file of /proc, with the numeric id ID where %lu stands. */
+static inline bool write_to(const char *path, const char *text, unsigned long id)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    bool written = fd >= 0 && dprintf(fd, text, id, id) > 0;
 
     return fd >= 0 && close(fd) == 0 && written;
 }
@@ -78,15 +74,13 @@ static inline bool write_to(const char *path, const char *text)
 static inline bool enter_namespace(void)
 {
     struct ifreq loopback = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-    char users[64], groups[64];
+    unsigned long user = geteuid(), group = getegid();
     int any;
     bool up;
 
-    snprintf(users, sizeof users, "%lu %lu 1", (unsigned long)geteuid(), (unsigned long)geteuid());
-    snprintf(groups, sizeof groups, "%lu %lu 1", (unsigned long)getegid(), (unsigned long)getegid());
     if (unshare(CLONE_NEWNET) != 0 &&
-        (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 || !write_to("/proc/self/setgroups", "deny") ||
-         !write_to("/proc/self/gid_map", groups) || !write_to("/proc/self/uid_map", users)))
+        (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 || !write_to("/proc/self/setgroups", "deny", 0) ||
+         !write_to("/proc/self/gid_map", "%lu %lu 1", group) || !write_to("/proc/self/uid_map", "%lu %lu 1", user)))
         return false;
     any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* the request needs a socket, no matter which */
     up = any >= 0 && ioctl(any, SIOCSIFFLAGS, &loopback) == 0;
@@ -99,7 +93,6 @@ static inline const char *open_wire(void)
     const struct ring_request room = { BLOCK_SIZE, FRAMES / (BLOCK_SIZE / FRAME_SIZE), FRAME_SIZE, FRAMES };
     const int version = VERSION_2, all = 0x0003; /* ETH_P_ALL: another protocol than this sees no outgoing packets */
     struct sockaddr_ll name = { .sll_family = AF_PACKET, .sll_protocol = htons(all) };
-    void *ring;
 
     wire.private = enter_namespace();
     name.sll_ifindex = (int)if_nametoindex("lo");
@@ -109,10 +102,9 @@ static inline const char *open_wire(void)
     if (setsockopt(wire.fd, SOL_PACKET, VERSION, &version, sizeof version) != 0 ||
         setsockopt(wire.fd, SOL_PACKET, RING, &room, sizeof room) != 0)
         return "ring of packets";
-    ring = mmap(NULL, (size_t)FRAMES * FRAME_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, wire.fd, 0);
-    if (ring == MAP_FAILED)
+    wire.ring = mmap(NULL, (size_t)FRAMES * FRAME_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, wire.fd, 0);
+    if (wire.ring == MAP_FAILED)
         return "memory for packets";
-    wire.ring = ring;
     if (bind(wire.fd, (struct sockaddr *)&name, sizeof name) != 0)
         return "loopback interface";
     return NULL;
@@ -133,31 +125,24 @@ static inline uint32_t number(const unsigned char *at, int length)
     return length == 2 ? (uint32_t)at[0] << 8 | at[1] : number(at, 2) << 16 | number(at + 2, 2);
 }
 
-/* Notes the options of a SYN (RFC 9293, 3.2; RFC 7323, 2.2), from AT to END. */
-static inline void note_options(struct conversation *of, int side, const unsigned char *at, const unsigned char *end)
+/* Returns the shift count among the options of a SYN (RFC 9293, 3.2; RFC 7323, 2.2), from AT to END. */
+static inline unsigned scale_in(const unsigned char *at, const unsigned char *end)
 {
-    enum { END_OF_OPTIONS, NOTHING, SEGMENT_SIZE, SCALE };
+    enum { END_OF_OPTIONS, NOTHING, SCALE = 3 };
 
-    of->segment[side] = 536;
-    while (at < end && *at != END_OF_OPTIONS) {
-        ptrdiff_t length = *at == NOTHING ? 1 : end - at < 2 || at[1] < 2 ? end - at : at[1];
-        if (*at == SEGMENT_SIZE && length == 4 && end - at >= 4)
-            of->segment[side] = number(at + 2, 2);
-        if (*at == SCALE && length == 3 && end - at >= 3)
-            of->scale[side] = at[2] < 14 ? at[2] : 14, of->scales[side] = true;
-        at += length;
-    }
+    while (end - at >= 3 && *at != END_OF_OPTIONS && *at != SCALE)
+        at += *at == NOTHING ? 1 : at[1] >= 2 ? at[1] : end - at;
+    return end - at < 3 || *at != SCALE ? NO_SCALE : at[2] < 14 ? at[2] : 14;
 }
 
-/* Finds the conversation between these ports. SERVER_PORT is the first argument where SIDE is SERVER. */
+/* Finds the conversation between these ports. Sets SIDE to the one that the first belongs to. */
 static inline struct conversation *find_conversation(in_port_t from, in_port_t to, int *side)
 {
-    for (unsigned i = wire.begun; i > 0 && i + CONVERSATIONS > wire.begun; i--) {
-        struct conversation *of = &wire.conversations[(i - 1) % CONVERSATIONS];
+    for (unsigned i = 0; i < CONVERSATIONS; i++)
         for (*side = SERVER; *side <= CLIENT; ++*side)
-            if (of->port[*side] == from && of->port[!*side] == to)
-                return of;
-    }
+            if (wire.conversations[i].port[*side] == from && wire.conversations[i].port[!*side] == to)
+                return &wire.conversations[i];
+    *side = CLIENT;
     return NULL;
 }
 
@@ -169,7 +154,7 @@ static inline bool look(const unsigned char *p, size_t kept, size_t length, stru
     size_t ip = kept >= 20 ? (size_t)(p[0] & 15) * 4 : 0, tcp;
     const unsigned char *t = p + ip;
     struct conversation *of;
-    int side = CLIENT;
+    int side;
 
     if (ip < 20 || p[0] >> 4 != 4 || p[9] != 6 || kept < ip + 20 || p[12] != 127 || p[16] != 127)
         return false;
@@ -179,7 +164,8 @@ static inline bool look(const unsigned char *p, size_t kept, size_t length, stru
     segment->flags = t[13];
     of = find_conversation((in_port_t)number(t, 2), (in_port_t)number(t + 2, 2), &side);
     if ((segment->flags & (SYN | ACK)) == SYN && (of == NULL || of->first[CLIENT] != number(t + 4, 4))) {
-        of = &wire.conversations[wire.begun++ % CONVERSATIONS];
+        if (of == NULL)
+            of = &wire.conversations[wire.begun++ % CONVERSATIONS];
         *of = (struct conversation){ .port = { (in_port_t)number(t + 2, 2), (in_port_t)number(t, 2) } };
         side = CLIENT;
     }
@@ -187,7 +173,7 @@ static inline bool look(const unsigned char *p, size_t kept, size_t length, stru
         return false;
     if ((segment->flags & SYN) != 0) {
         of->first[side] = number(t + 4, 4);
-        note_options(of, side, t + 20, t + tcp);
+        of->scale[side] = scale_in(t + 20, t + tcp);
     }
     segment->of = of;
     segment->side = side;
@@ -195,16 +181,14 @@ static inline bool look(const unsigned char *p, size_t kept, size_t length, stru
     segment->ack = (segment->flags & ACK) != 0 ? number(t + 8, 4) - of->first[!side] : 0;
     segment->length = (uint32_t)(length - ip - tcp);
     segment->window = number(t + 14, 2);
-    if ((segment->flags & SYN) == 0 && of->scales[SERVER] && of->scales[CLIENT])
+    if ((segment->flags & SYN) == 0 && of->scale[SERVER] != NO_SCALE && of->scale[CLIENT] != NO_SCALE)
         segment->window <<= of->scale[side];
-    segment->merged = 1;
-    if (segment->length > of->segment[!side])
-        segment->merged = (segment->length + of->segment[!side] - 1) / of->segment[!side];
     if ((segment->flags & FIN) != 0)
         of->fin[side] = segment->seq + segment->length + 1;
-    if (of->fin[!side] != 0 && segment->ack == of->fin[!side])
-        of->heard[!side] = true;
-    of->reset = of->reset || (segment->flags & RST) != 0;
+    if ((of->fin[!side] != 0 && segment->ack == of->fin[!side]) || (segment->flags & RST) != 0)
+        of->ended[!side] = true;
+    if ((segment->flags & RST) != 0)
+        of->ended[side] = true;
     return true;
 }
 
@@ -212,13 +196,10 @@ static inline bool look(const unsigned char *p, size_t kept, size_t length, stru
 static inline bool next_segment(struct segment *segment, int milliseconds)
 {
     int64_t until = microseconds() + (int64_t)milliseconds * 1000, left;
-    unsigned char *const ring = wire.ring;
     bool found = false;
 
-    if (ring == NULL)
-        return false;
     while (!found) {
-        unsigned char *at = ring + (size_t)wire.next * FRAME_SIZE;
+        unsigned char *at = wire.ring + (size_t)wire.next * FRAME_SIZE;
         struct frame *frame = (struct frame *)(void *)at;
         const struct sockaddr_ll *name = (struct sockaddr_ll *)(void *)(at + sizeof *frame);
         struct pollfd wanted = { .fd = wire.fd, .events = POLLIN };
@@ -245,12 +226,11 @@ static inline bool next_segment(struct segment *segment, int milliseconds)
 /* True if every connection that was seen has ended: both FINs are acknowledged, or it was reset. */
 static inline bool all_ended(void)
 {
-    for (unsigned i = 0; i < CONVERSATIONS && i < wire.begun; i++) {
-        const struct conversation *of = &wire.conversations[i];
-        if (!of->reset && !(of->heard[SERVER] && of->heard[CLIENT]))
-            return false;
-    }
-    return true;
+    bool all = true;
+
+    for (unsigned i = 0; i < CONVERSATIONS && i < wire.begun; i++)
+        all = all && wire.conversations[i].ended[SERVER] && wire.conversations[i].ended[CLIENT];
+    return all;
 }
 
 #endif
