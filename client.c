@@ -128,8 +128,8 @@ static void connect_to_server(void)
     trace(connection, "connected");
 }
 
-/* Moves what is there from FROM, the connection, into the output, through a block of our own memory. Returns how many
- * bytes, 0 at end-of-file, or -1 with errno set if the connection failed. */
+/* Moves what is there from FROM, the connection or the pipe, into the output, through a block of our own memory.
+ * Returns how many bytes, 0 at end-of-file, or -1 with errno set if the connection failed. */
 static ssize_t copy_block(int from)
 {
     static char block[BLOCK_SIZE];
@@ -163,7 +163,7 @@ static ssize_t receive_block(void)
         count = splice(connection, NULL, ends[1], NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
         if (count < 0 && errno != EAGAIN && errno != EINTR && errno != EINVAL && errno != ENOMEM && errno != ENOSYS &&
             errno != EPERM)
-            return -1; /* the connection's own error: it is told once, and read would now say end-of-file */
+            return -1; /* the connection's own error: it is reported once, and read would now say end-of-file */
         refused = count < 0 && errno != EAGAIN;
     }
     for (ssize_t left = count; left > 0; left -= moved) {
@@ -189,8 +189,8 @@ static bool flush_to_disk(int fd)
 }
 
 /* Receives until end-of-file. Each read returns what has arrived, at least one byte; how the server cut the data
- * into writes cannot be seen. 0 is the end: the server has closed its half. An error is not: after ECONNRESET, said
- * once, read would return 0 too, therefore nothing may be read after an error. */
+ * into writes cannot be seen. 0 is the end: the server has closed its half. After an error nothing may be read any
+ * more: ECONNRESET is reported once, and then read would return 0, too. */
 static void receive_file(void)
 {
     intmax_t flushed = 0;

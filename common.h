@@ -5,7 +5,8 @@
  * Read server.c first, from top to bottom, then client.c, and look here when you meet a new name. A function that
  * returns bool returns true if it succeeded, and false with errno set if it did not.
  *
- * Who includes this has defined PROGRAM, its name, and help, what -h prints: a line with the synopsis, then the rest.
+ * Whoever includes this has defined PROGRAM, its name, and help, what -h prints: a line with the synopsis, then the
+ * rest.
  */
 #ifndef COMMON_H
 #define COMMON_H
@@ -69,7 +70,7 @@ static bool patience_ran_out;               /* our own clock ended a wait; the k
 static bool progress_visible;               /* the progress line stands on the terminal */
 
 /* Writes all LENGTH bytes to FD, a file, pipe or terminal on this machine, and waits for it as long as it takes,
- * also if whoever started us left it in non-blocking mode. */
+ * even if whoever started us left it in non-blocking mode. */
 static inline bool write_all(int fd, const char *data, size_t length)
 {
     struct pollfd room = { .fd = fd, .events = POLLOUT };
@@ -87,8 +88,7 @@ static inline bool write_all(int fd, const char *data, size_t length)
 
 /* Prints START, the message, END and a newline to FD in one piece, in place of the progress line. Control bytes in
  * the message, as a file name may have them, come out as \xNN: a line stays one line, and nothing in it commands
- * the terminal. When the transcript cannot be written this is said once: the file matters more than the story about
- * it. */
+ * the terminal. If the transcript cannot be written, says so once and goes on: the file matters more. */
 __attribute__((format(printf, 4, 5)))
 static inline void print_line(int fd, const char *start, const char *end, const char *format, ...)
 {
@@ -287,8 +287,8 @@ static inline const char *trace_start(int fd)
     return start;
 }
 
-/* Returns its end: the lengths of both queues, if they are known. What has arrived and was not read is the receive queue
- * (tcp(7), SIOCINQ, which is another name for FIONREAD). */
+/* Returns the end of that line: the lengths of both queues, if they are known. The receive queue is what has arrived
+ * and was not read (tcp(7), SIOCINQ, which is another name for FIONREAD). */
 static inline const char *trace_end(int fd)
 {
     static char end[64];
@@ -300,8 +300,8 @@ static inline const char *trace_end(int fd)
     return end;
 }
 
-/* With -v, tells on standard error what has just happened on socket FD, or -1 if that is closed. sort makes one
- * story of the lines of both sides. Leaves nothing of use in errno. */
+/* With -v, tells on standard error what has just happened on socket FD, which is -1 once it is closed. sort(1) merges
+ * the lines of both sides by time. Changes errno. */
 #define trace(fd, ...) \
     (tracing ? print_line(STDERR_FILENO, trace_start(fd), trace_end(fd), __VA_ARGS__) : (void)0)
 

@@ -47,7 +47,7 @@ static const char *path;                /* the name of the file to send */
 static int source = -1;                 /* that file, open for reading */
 static struct stat source_status;       /* what it was when it was opened */
 static off_t left_in_file;              /* bytes of it that are still to be read; -1 if it is sent to its end */
-static char host[64], service[8];       /* address and port, in numbers, of the client accepted last */
+static char host[64], service[8];       /* address and port, in numbers, from address_to_text */
 
 static int listen_for_clients(void);
 static int accept_client(int listener);
@@ -316,7 +316,7 @@ static size_t read_source(int connection, char block[BLOCK_SIZE])
 }
 
 /* Checks that the file is still what it was when it was opened. Warns if it was written to, and ends the program if
- * there is less of it now. */
+ * fewer bytes could be read than it had, or claimed to have. */
 static void compare_source(void)
 {
     const intmax_t size = source_status.st_size;
@@ -395,7 +395,7 @@ static bool wait_for_event(int listener, int milliseconds)
         die(errno, "cannot let signals in");
     while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
         for (int place = 0; place < CLIENTS_MAX; place++)
-            if (children[place] == ended) { /* not one that was there before this program began */
+            if (children[place] == ended) { /* ours, not one from before this program began */
                 children[place] = 0;
                 active--;
                 if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS)

@@ -427,7 +427,8 @@ progress() {
             if ((3.95 - megabytes) > (left + 0.5) * (rate + 0.05)) wrong = 1
         }
         END { exit wrong || !lines }' lines
-    check 'the server: the total stays, and is the last' matches "$(grep -v '^ *$' lines | tail -n 1)" 'server: 4.0 MB in * s, * MB/s'
+    check 'the server: the total stays, and is the last' \
+        matches "$(grep -v '^ *$' lines | tail -n 1)" 'server: 4.0 MB in * s, * MB/s'
 
     rm -f shown
     # shellcheck disable=SC2086 # words
@@ -578,7 +579,8 @@ bad_input() {
         skip 'what is not permitted (root may do everything, and nobody cannot run our programs)'
     fi
     for wrong in '-p 65536' '-p 8o8o' '-p -1' '-p +1' '-p 0x50' '-b -1' '-b 3G' '-b K' '-b 1KK' '-b 2048M' \
-        '-b 2097152K' '-b 2147483648' '-b 99999999999999999999' '-t 1.5' '-t 2147483648' '-t 1K' '-p ' '-b ' '-t ' '-p  1'; do
+        '-b 2097152K' '-b 2147483648' '-b 99999999999999999999' '-t 1.5' '-t 2147483648' '-t 1K' \
+        '-p ' '-b ' '-t ' '-p  1'; do
         for program in server client; do
             alone "$root/$program" "${wrong%% *}" "${wrong#* }"
             check "$program $wrong" \
@@ -599,7 +601,8 @@ bad_input() {
         check "$program -x" fails_with 2 "$program: there is no option -x*usage: $program *"
     done
     alone "$client" -d 2147483648
-    check 'client -d: too long' fails_with 2 "client: -d: '2147483648' is not a number from 0 to 2147483647*usage: client *"
+    check 'client -d: too long' \
+        fails_with 2 "client: -d: '2147483648' is not a number from 0 to 2147483647*usage: client *"
     alone "$server" -d 1
     check 'server -d' fails_with 2 'server: there is no option -d*usage: server *'
     slurp log.txt
