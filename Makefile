@@ -30,7 +30,7 @@ tests/claims tests/packets: tests/wire.h
 
 # Remembers how things were compiled, so that other flags compile them anew.
 tests/.flags: always
-	@echo '$(COMPILE) $(LDFLAGS) $(LDLIBS)' >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@echo '$(COMPILE) $(LDFLAGS) $(LDLIBS)' >$@.$$$$; cmp -s $@.$$$$ $@ && rm $@.$$$$ || mv $@.$$$$ $@
 
 tools: $(TOOLS) $(FAULTY)
 
