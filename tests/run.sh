@@ -1150,6 +1150,7 @@ torture() {
 
 # Signals at random moments, with little stack: a handler that is called again and again must not need ever more of it.
 kills() {
+    # shellcheck disable=SC3045 # shells have it, or say so
     ulimit -Ss 100 || skip 'a small stack (the shell cannot limit it)'
     cd "$root" && exec tests/kill -n "$([ -n "$LONG" ] && echo 600 || echo 20)" -s "$SEED"
 }
