@@ -93,6 +93,7 @@ static inline const char *open_wire(void)
     const struct ring_request room = { BLOCK_SIZE, FRAMES / (BLOCK_SIZE / FRAME_SIZE), FRAME_SIZE, FRAMES };
     const int version = VERSION_2, all = 0x0003; /* ETH_P_ALL: another protocol than this sees no outgoing packets */
     struct sockaddr_ll name = { .sll_family = AF_PACKET, .sll_protocol = htons(all) };
+    void *ring;
 
     wire.private = enter_namespace();
     name.sll_ifindex = (int)if_nametoindex("lo");
@@ -102,9 +103,10 @@ static inline const char *open_wire(void)
     if (setsockopt(wire.fd, SOL_PACKET, VERSION, &version, sizeof version) != 0 ||
         setsockopt(wire.fd, SOL_PACKET, RING, &room, sizeof room) != 0)
         return "ring of packets";
-    wire.ring = mmap(NULL, (size_t)FRAMES * FRAME_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, wire.fd, 0);
-    if (wire.ring == MAP_FAILED)
+    ring = mmap(NULL, (size_t)FRAMES * FRAME_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, wire.fd, 0);
+    if (ring == MAP_FAILED)
         return "memory for packets";
+    wire.ring = ring;
     if (bind(wire.fd, (struct sockaddr *)&name, sizeof name) != 0)
         return "loopback interface";
     return NULL;
@@ -196,10 +198,13 @@ static inline bool look(const unsigned char *p, size_t kept, size_t length, stru
 static inline bool next_segment(struct segment *segment, int milliseconds)
 {
     int64_t until = microseconds() + (int64_t)milliseconds * 1000, left;
+    unsigned char *const ring = wire.ring;
     bool found = false;
 
+    if (ring == NULL)
+        return false;
     while (!found) {
-        unsigned char *at = wire.ring + (size_t)wire.next * FRAME_SIZE;
+        unsigned char *at = ring + (size_t)wire.next * FRAME_SIZE;
         struct frame *frame = (struct frame *)(void *)at;
         const struct sockaddr_ll *name = (struct sockaddr_ll *)(void *)(at + sizeof *frame);
         struct pollfd wanted = { .fd = wire.fd, .events = POLLIN };
