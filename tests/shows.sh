@@ -13,7 +13,9 @@ sum_up() {
             name = $4
             sub(/\+PSH/, "", name)
             if (name != "SYN+ACK") sub(/\+ACK/, "", name)
-            if (name != "FIN" || !again[$2 end]++) special = special " " $2 ":" name # it may be sent again
+            # FIN may be sent again, and whatever still comes after a reset is answered with RST again.
+            if (name == "RST") end = ""
+            if (name !~ /FIN|RST/ || !again[$2 name end]++) special = special " " $2 ":" name
         }
         $4 ~ /SYN/ { next_of[$2] = 1 }
         $4 !~ /SYN|RST/ {
