@@ -502,4 +502,7 @@ stops() {
     run "$peer" listen put abc sh 'for s in HUP INT QUIT TERM USR1; do kill -$s $(cat pid); done' put def fin get 30 @ \
         sh -c 'echo $$ >pid; trap "" HUP INT QUIT TERM USR1; exec "$0" -t 5 -p "$1" got' "$client" PORT
     check 'a client that shall ignore signals' is "$s $c $(cat got)" '0 0 abcdef'
+    run "$peer" listen put abc sh 'for s in CHLD CONT URG WINCH; do kill -$s $(cat pid); done' put def fin get 30 @ \
+        sh -c 'echo $$ >pid; exec "$0" -t 5 -p "$1" got' "$client" PORT
+    check 'signals that end no program do not end the client' is "$s $c $(cat got)" '0 0 abcdef'
 }
