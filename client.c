@@ -47,11 +47,13 @@ static int output = -1;             /* what is written to: the temporary file, a
 static int directory = -1;          /* the directory of the destination: our working directory while there is one */
 static char name[PATH_MAX];         /* the name of the destination in there */
 static char temporary[64];          /* the name of the temporary file in there; empty if there is none */
+static uid_t owner;                 /* the owner of the file to replace, or of any that we make */
 static off_t old_size;              /* the size of the file to replace, 0 if there is none */
 
 static void open_destination(void);
 static void connect_to_server(void);
 static void receive_file(void);
+static void keep_permissions(void);
 static bool put_in_place(void);
 static bool acknowledge(void);
 
@@ -218,6 +220,11 @@ static void receive_file(void)
  * survive a power cut. */
 static bool put_in_place(void)
 {
+    if (!flush_to_disk(output))
+        die(errno, "cannot write '%s'", path);
+    /* Not earlier, and not before a flush that takes long: somebody may change what stands there now. */
+    if (temporary[0] != '\0')
+        keep_permissions();
     /* After EINTR the descriptor is closed too (close(2), NOTES), and fsync has already said that all is well. */
     if (!flush_to_disk(output) || (close(output) != 0 && errno != EINTR))
         die(errno, "cannot write '%s'", path);
@@ -256,11 +263,11 @@ static bool acknowledge(void)
 
 /* ---- What is written to ---------------------------------------------------------------------------------------- */
 
-/* Removes the temporary file, if there is one. Also called in a signal handler. */
+/* Removes the temporary file, if there is one, when the program exits. */
 static void remove_temporary(void)
 {
-    if (temporary[0] != '\0')
-        unlink(temporary);
+    if (temporary[0] != '\0' && unlink(temporary) != 0)
+        warn(errno, "cannot remove '%s' beside '%s'", temporary, path);
 }
 
 /* The handler of every signal that would end the program: removes the temporary file, then lets the signal do what it
@@ -270,7 +277,8 @@ static void end_by_signal(int signal_number)
 {
     sigset_t this_one;
 
-    remove_temporary();
+    if (temporary[0] != '\0')
+        unlink(temporary);
     signal(signal_number, SIG_DFL);
     raise(signal_number);
     sigemptyset(&this_one);
@@ -354,24 +362,36 @@ static bool copy_acl(int old, bool allowed)
 #endif
 }
 
-/* Gives the temporary file, which is open to nobody else yet, owner, group and permissions of the file OLD that it
- * will replace, whose status was BEFORE, as far as the system lets us, and never more than these. Where the group
- * cannot be kept, its permissions go, and others keep no more than it had: its members are now among them. Where an
- * access control list cannot be kept, only the owner's permissions stay: those of the group are the list's mask. */
-static void keep_permissions(int old, const struct stat *before)
+/* Gives the temporary file owner, group and permissions of the file that it is about to replace, as far as the system
+ * lets us, and never more than these. Where the group cannot be kept, its permissions go, and others keep no more than
+ * it had: its members are now among them. Where an access control list cannot be kept, only the owner's permissions
+ * stay: those of the group are the list's mask. And only these if we cannot tell, or if somebody has put a file of
+ * another owner there. */
+static void keep_permissions(void)
 {
-    /* Only root can give a file away; its owner can give it to a group of his. */
-    bool kept = fchown(output, before->st_uid, before->st_gid) == 0 || fchown(output, (uid_t)-1, before->st_gid) == 0;
-    mode_t mode = copy_acl(old, kept) ? 0777 : 0700;
-    struct stat after;
+    const int flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    int old = open(name, O_RDONLY | flags);
+    struct stat before, after;
+    mode_t mode = 0600;
 
-    if (fstat(old, &after) != 0)
-        die(errno, "cannot read the permissions of '%s'", path);
-    mode &= before->st_mode & after.st_mode; /* somebody may have changed them just now, and the list */
-    if (!kept)
-        mode &= 0700 | (mode >> 3 & 07);
+    if (old < 0 && errno == EACCES)
+        old = open(name, O_WRONLY | flags);
+    if (old < 0 && errno == ENOENT)
+        return; /* nothing to replace */
+    if (old >= 0 && fstat(old, &before) == 0 && S_ISREG(before.st_mode) && before.st_uid == owner) {
+        /* Only root can give a file away; its owner can give it to a group of his. */
+        bool kept = fchown(output, owner, before.st_gid) == 0 || fchown(output, (uid_t)-1, before.st_gid) == 0;
+        mode = copy_acl(old, kept) ? 0777 : 0700;
+        if (fstat(old, &after) != 0)
+            die(errno, "cannot read the permissions of '%s'", path);
+        mode &= before.st_mode & after.st_mode; /* somebody may have changed them just now, and the list */
+        if (!kept)
+            mode &= 0700 | (mode >> 3 & 07);
+    }
     if (fchmod(output, mode) != 0)
         die(errno, "cannot set the permissions of '%s'", path);
+    if (old >= 0)
+        close(old);
 }
 
 /* True if ONE and OTHER are of the same file. */
@@ -429,7 +449,7 @@ static void open_destination(void)
     for (int i = 0; output < 0; i++) {
         if (i == TRIES)
             die(0, "cannot write '%s': it is a symbolic link to nothing, or changes all the time", path);
-        while ((file = open(path, O_WRONLY)) < 0 && errno == EINTR)
+        while ((file = open(path, O_WRONLY | O_NOCTTY)) < 0 && errno == EINTR)
             ;
         if (file < 0 && errno == ETXTBSY) /* a program that is running may not be written to, but replaced */
             file = open(path, O_RDONLY);
@@ -439,11 +459,9 @@ static void open_destination(void)
         if (file >= 0 && !S_ISREG(old.st_mode))
             output = file; /* a device, a pipe, or a FIFO, for which open has waited for a reader */
         else if (open_directory(file >= 0 ? &old : NULL)) {
-            create_temporary(file >= 0 ? 0600 : 0666);
-            if (file >= 0) {
-                keep_permissions(file, &old);
-                old_size = old.st_size;
-            }
+            create_temporary(file >= 0 ? 0600 : 0666); /* keep_permissions opens the former to others */
+            owner = file >= 0 ? old.st_uid : geteuid();
+            old_size = file >= 0 ? old.st_size : 0;
         }
         if (file >= 0 && output != file)
             close(file);

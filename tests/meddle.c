@@ -2,8 +2,8 @@
  * meddle.c - changes a program's files under its feet in ways that a shell cannot, between any two system calls.
  *
  *     meddle early FILE DEED AFTER COMMAND...   runs COMMAND over and over; each time DEED is done at a later moment
- *                                               before it connects. Prints each time how it ended and what FILE is
- *                                               then; AFTER puts all back as it was
+ *                                               before it gives a file its name. Prints each time how it ended and
+ *                                               what FILE is then; AFTER puts all back as it was
  *     meddle watch DIRECTORY COMMAND...         runs COMMAND, and prints what the client's temporary file in DIRECTORY
  *                                               is, whenever a system call has changed that
  *     meddle grow FILE N COMMAND...             runs COMMAND; once it has FILE open, and N calls later, FILE grows by a
@@ -189,7 +189,16 @@ static long next_call(pid_t pid)
     return get_file(name, text, sizeof text) > 0 ? atol(text) : -1;
 }
 
-/* All moments of COMMAND before it connects. But not those before it sets up its first signal, when it has not begun
+/* What the C library makes of rename: the oldest call that there is. */
+#ifdef SYS_rename
+enum { RENAME = SYS_rename };
+#elif defined SYS_renameat
+enum { RENAME = SYS_renameat };
+#else
+enum { RENAME = SYS_renameat2 };
+#endif
+
+/* All moments of COMMAND before it gives a file its name. But not those before it sets up its first signal, when it has not begun
  * yet, and not those between two signals that it sets up, of which one is as good as the next. */
 static int early(char **words)
 {
@@ -208,7 +217,7 @@ static int early(char **words)
                 previous = call;
                 call = next_call(pid);
                 begun = begun || call == SYS_rt_sigaction;
-                over = call == SYS_connect;
+                over = call == RENAME;
                 acted = begun && !over && (call != previous || call != SYS_rt_sigaction) && moment++ == at;
             }
         if (acted)
