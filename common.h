@@ -77,13 +77,30 @@ static inline bool write_all(int fd, const char *data, size_t length)
 
     while (length > 0) {
         ssize_t count = write(fd, data, length);
-        if (count >= 0) {
+        if (count == 0) {
+            errno = ENOSPC; /* some devices say so that they are full */
+            return false;
+        } else if (count > 0) {
             data += count;
             length -= (size_t)count;
         } else if (errno != EINTR && (errno != EAGAIN || (poll(&room, 1, -1) < 0 && errno != EINTR)))
             return false;
     }
     return true;
+}
+
+/* Returns how many bytes the letter of UTF-8 beyond ASCII has that TEXT begins with, 0 if it begins with none (RFC 3629,
+ * 4). U+0080 to U+009F, which begin with 0xc2, are no letters but control characters. */
+static inline int letter_length(const char *text)
+{
+    const unsigned char *byte = (const unsigned char *)text;
+    int length = *byte < 0xc2 || *byte > 0xf4 ? 0 : *byte < 0xe0 ? 2 : *byte < 0xf0 ? 3 : 4;
+    int least = *byte == 0xc2 || *byte == 0xe0 ? 0xa0 : *byte == 0xf0 ? 0x90 : 0x80; /* less has a shorter form */
+
+    for (int i = 1; i < length; i++)
+        if ((byte[i] & 0xc0) != 0x80)
+            return 0;
+    return byte[1] < least ? 0 : length;
 }
 
 /* Prints START, the message, END and a newline to FD in one piece, in place of the progress line. Control bytes in
@@ -95,18 +112,20 @@ static inline void print_line(int fd, const char *start, const char *end, const 
     static const char wipe[] = "\r                                                                              \r";
     static char message[MESSAGE_MAX], line[4 * MESSAGE_MAX + 512];
     static bool failed;
+    int length; /* of a letter */
     char *to = line + sprintf(line, "%s", start);
-    unsigned char before = 0; /* the byte before, unless it was escaped */
     va_list arguments;
 
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    for (const char *from = message; *from != '\0'; from++) {
+    for (const char *from = message; *from != '\0'; from += length > 0 ? length : 1) {
         unsigned char byte = (unsigned char)*from;
-        bool high = byte >= 0x80 && byte < 0xa0 && (before < 0x80 || before == 0xc2); /* not within a letter of UTF-8 */
-        to += sprintf(to, high || byte < ' ' || byte == 127 ? "\\x%02x" : "%c", byte);
-        before = high ? 0 : byte;
+        length = letter_length(from);
+        if (length > 0)
+            to += sprintf(to, "%.*s", length, from);
+        else
+            to += sprintf(to, byte < ' ' || (byte >= 127 && byte < 0xa0) ? "\\x%02x" : "%c", byte);
     }
     to += sprintf(to, "%s\n", end);
     if (progress_visible)

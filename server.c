@@ -50,12 +50,14 @@ static off_t left_in_file;              /* bytes of it that are still to be read
 static char host[64], service[8];       /* address and port, in numbers, from address_to_text */
 
 static int listen_for_clients(void);
+static void tell_port(int listener);
 static int accept_client(int listener);
 static void serve_client(int connection);
 static void check_source(void);
 static void open_source(void);
 static size_t read_source(int connection, char block[BLOCK_SIZE]);
 static void compare_source(void);
+static void prepare_for_many(int listener);
 static void serve_many(int listener);
 
 int main(int argc, char *argv[])
@@ -69,6 +71,9 @@ int main(int argc, char *argv[])
     check_source();
 
     listener = listen_for_clients(); /* whatever ends this process from here on resets its connections */
+    if (keep_serving)
+        prepare_for_many(listener);
+    tell_port(listener);
     print("Waiting for connecting");
     if (keep_serving)
         serve_many(listener);
@@ -103,8 +108,6 @@ static int listen_for_clients(void)
 {
     const int on = 1;
     struct addrinfo *list = resolve();
-    struct sockaddr_storage here;
-    socklen_t length = sizeof here;
     int listener = -1, error = 0;
 
     for (struct addrinfo *where = list; where != NULL && listener < 0; where = where->ai_next) {
@@ -131,14 +134,22 @@ static int listen_for_clients(void)
     if (listener < 0)
         die(0, "cannot listen on %s port %s: %s%s", address, port, strerror(error),
             error == EADDRINUSE ? " (-p chooses another port)" : "");
-    if (strtoul(port, NULL, 10) == 0) { /* which one did the kernel choose? */
-        if (getsockname(listener, (struct sockaddr *)&here, &length) != 0)
-            die(errno, "cannot find out the port");
-        address_to_text(&here, length);
-        warn(0, "listening on %s port %s", host, service);
-    }
     trace(listener, "listening");
     return listener;
+}
+
+/* With -p 0, tells which port the kernel has chosen. */
+static void tell_port(int listener)
+{
+    struct sockaddr_storage here;
+    socklen_t length = sizeof here;
+
+    if (strtoul(port, NULL, 10) != 0)
+        return;
+    if (getsockname(listener, (struct sockaddr *)&here, &length) != 0)
+        die(errno, "cannot find out the port");
+    address_to_text(&here, length);
+    warn(0, "listening on %s port %s", host, service);
 }
 
 /* True if ERROR, from accept, means that we ran out of something that others may give back. After any other error the
@@ -277,9 +288,9 @@ static void open_source(void)
 
     /* O_NONBLOCK: opening a FIFO does not wait for its writer. read_source waits, and notices if the client leaves
      * meanwhile. But open has to wait while somebody has a lease on the file (fcntl(2), F_SETLEASE). */
-    source = open(path, O_RDONLY | O_NONBLOCK);
+    source = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (source < 0 && errno == EAGAIN)
-        source = open(path, O_RDONLY);
+        source = open(path, O_RDONLY | O_NOCTTY);
     if (source < 0 || fstat(source, &source_status) != 0)
         die(errno, "cannot open '%s'", path);
     if (keep_serving && !S_ISREG(source_status.st_mode))
@@ -351,16 +362,18 @@ static void note_signal(int signal_number)
         stops++;
 }
 
-/* Blocks the three signals that matter here. wait_for_event lets them in; a child never does, for Ctrl-C in a terminal
+/* Makes sure that LISTENER can be waited for, and blocks the three signals that matter here. wait_for_event lets them in; a child never does, for Ctrl-C in a terminal
  * sends SIGINT to all of us, but the parent decides when its children end. A signal that was ignored at the start, as
  * SIGINT is in a shell's background jobs, stays ignored. */
-static void block_signals(void)
+static void prepare_for_many(int listener)
 {
     static const int numbers[] = { SIGCHLD, SIGINT, SIGTERM };
     const struct sigaction note = { .sa_handler = note_signal };
     struct sigaction before;
     sigset_t noted;
 
+    if (listener >= FD_SETSIZE)
+        die(EMFILE, "cannot wait for clients");
     sigemptyset(&noted);
     for (int i = 0; i < 3; i++) {
         sigaddset(&noted, numbers[i]);
@@ -442,9 +455,6 @@ static void serve_many(int listener)
     int connection = -1; /* accepted, but no process serves it yet */
     bool complained = false;
 
-    if (listener >= FD_SETSIZE)
-        die(EMFILE, "cannot wait for clients");
-    block_signals();
     while (stops == 0) {
         bool shortage;
 

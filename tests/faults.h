@@ -13,7 +13,7 @@
  *
  * The failing call is not made, except that close closes, as on Linux, and an interrupted connect goes on
  * connecting. Failures have the names that errno.h and netdb.h give them, and these: "short" moves one byte, "nothing"
- * makes splice move none, "timeout" makes poll return 0, "failure" leaves errno as it was. A failure that ends in
+ * none, "timeout" makes poll return 0, "failure" leaves errno as it was. A failure that ends in
  * -forever happens to all later calls of that name too. The mark in front says what a robust program does about it:
  *
  *     +    it gets over it
@@ -234,10 +234,10 @@ static inline ssize_t faulty_write(int fd, const void *data, size_t length)
 {
     static const char *const errors[] = {
         "+short +EINTR +EAGAIN !EAGAIN-forever !ECONNRESET !EPIPE", "+short +EINTR +EAGAIN !EPIPE",
-        "+short +EINTR !EIO !ENOSPC !EFBIG", "+short +EINTR +EAGAIN +EPIPE +ENOSPC", "+short +EINTR +EAGAIN" };
+        "+short +EINTR !EIO !ENOSPC !EFBIG !nothing", "+short +EINTR +EAGAIN +EPIPE +ENOSPC +nothing", "+short +EINTR +EAGAIN" };
     int how = fault_of_kind(fd, "write", errors);
 
-    return how == 0 ? write(fd, data, length) : how == SHORT ? write(fd, data, 1) : -1;
+    return how == 0 ? write(fd, data, length) : how == SHORT ? write(fd, data, 1) : how == NOTHING ? 0 : -1;
 }
 
 static inline int faulty_poll(struct pollfd *wanted, nfds_t count, int milliseconds_left)

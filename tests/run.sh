@@ -503,10 +503,7 @@ options() {
     check '3K' grep -q '^Buffer length both set to 3072$' out
     run "$peer" listen send text sh 'sleep 1' fin get 30 @ "$client" -t 0 -p PORT p/got
     check '-t 0: for as long as it takes' arrived text
-    for _ in 1 2 3; do # the signal may come before the server is ready for it, and kill it
-        run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ sh -c 'kill $(cat pid)'
-        [ "$s" = 143 ] || break
-    done
+    run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ sh -c 'kill $(cat pid)'
     check '-k, and nobody comes' both 0 0
     check '-k, and nobody comes: the message' matches "$(tail -n +2 p/server.err)" 'server: 0 clients served, 0 failed'
     # Someone else may take the port in the moment between: then another one is tried.
@@ -964,10 +961,11 @@ order() {
     run "$server" -b 0 -p 0 large @ "$client_faults" -b 64K -p PORT p/got
     check 'client' arrived large
     # Signals are held back and caught before there is a temporary file, the sizes set before connect, the file flushed
-    # on the way, at the end, before it gets its name, and the directory after that.
+    # on the way, at the end, and with its permissions, for which it looks at the old file; then it gets its name, and
+    # the directory is flushed.
     calls='sigprocmask sigaction open sigprocmask setsockopt connect fsync close-file rename write-socket'
     check 'client: in this order' matches "$(sequence "$calls")" "open* sigprocmask sigaction open sigprocmask$(:
-        ) setsockopt*3 connect fsync*2 close-file rename fsync setsockopt write-socket"
+        ) setsockopt*3 connect fsync*2 open fsync close-file rename fsync setsockopt write-socket"
     rm book
     run "$server_faults" -p 0 text @ "$client" -p PORT p/got
     check 'server' arrived text
@@ -975,14 +973,19 @@ order() {
         "setsockopt write-file*2 setsockopt*2 write-file*3 setsockopt bind listen write-file*4$(:
         ) shutdown write-file*2 setsockopt write-file"
     rm book
+    # Whoever is told that the server listens can stop it in the right way.
+    run sh -c 'echo $$ >pid; exec "$@"' - "$server_faults" -k -p 0 text @ sh -c 'kill $(cat pid)'
+    check 'server -k: in this order' is "$(sequence 'listen sigprocmask write-error pselect')" \
+        'listen sigprocmask write-error pselect sigprocmask*2 write-error'
+    rm book
     echo old >kept
     run "$server" -p 0 text @ "$client_faults" -p PORT kept
     last_close=$(awk '$2 == "close-file" { number = $3 } $2 == "rename" { print number }' book) # of the new file
-    for fault in 'fsync 1 EIO' 'fsync 2 EIO' "close-file $last_close EIO" 'rename 1 EIO'; do
+    for fault in 'fsync 1 EIO' 'fsync 2 EIO' 'fsync 3 EIO' "close-file $last_close EIO" 'rename 1 EIO'; do
         echo old >kept
         run "$server" -p 0 text @ env FAULT="$fault" "$client_faults" -p PORT kept
         check "$fault: not acknowledged" is "$s" 1
-        if [ "$fault" = 'fsync 2 EIO' ]; then
+        if [ "$fault" = 'fsync 3 EIO' ]; then
             check "$fault: the file is there" same text kept
             check "$fault: the client warns" \
                 said client "client: 'kept' is complete but not safely on disk, *: Input/output error"
@@ -999,6 +1002,10 @@ order() {
         check "$error from accept: the server says so and gives up" \
             is "$s $(sed -n 's/: [^:]*$//; /cannot/p' p/server.err)" '1 server: cannot accept a connection'
     done
+    run "$peer" listen put abc reset @ env FAULT='unlink 1 EIO' "$client_faults" -p PORT kept
+    check 'a temporary file that cannot be removed' said client "client: the server did not finish, *
+client: cannot remove '.client-*-0' beside 'kept': Input/output error"
+    rm -f .client-*
     run "$peer" listen send text fin get 30 @ env FAULT='read-socket 1 ETIMEDOUT' "$client_faults" -t 0 -p PORT p/got
     check 'a time-out that is not ours' said client "client: the server did not finish, * Connection timed out"
     run "$server" -p 0 text @ env FAULT='open 1 EINTR' "$client_faults" -p PORT kept
@@ -1007,6 +1014,10 @@ order() {
     check 'writes that take one byte at a time' arrived text
     check 'writes that take one byte at a time: no word is lost' is \
         "$(grep -c -e '^Recving data$' -e '^Client close$' p/client.out)" 2
+    run "$server" -p 0 text @ env FAULT='write-file 1 nothing-forever' "$client_faults" -p PORT p/got
+    check 'writes that take nothing' arrived text
+    check 'writes that take nothing: the message' \
+        said client 'client: cannot write the transcript, going on without: No space left on device'
     # A client that is lost while the server waits for it to finish: that is no fault of who stopped the server.
     run sh -c 'echo $$ >pid; FAULT="child-setsockopt 1 abort" exec "$@"' - "$server_faults" -k -p 0 text @ \
         "$peer" connect PORT eof sh 'kill $(cat pid)' says p/server.err 'still being served' put "$thanks" reset
@@ -1025,6 +1036,11 @@ refusals() {
                 run env FAULT="$fault" "$server_faults" ${side#server} -p 0 text @ "$client" -p PORT kept
                 grep -v ': listening on ' p/server.err >err
                 status=$s
+                ;;
+            'client done')
+                run "$server" -p 0 text @ env FAULT="$fault" "$client_faults" -p PORT kept
+                cp p/client.err err
+                status=$c
                 ;;
             client) alone "$peer" hold env FAULT="$fault" "$client_faults" -p PORT kept ;;
         esac
@@ -1074,8 +1090,8 @@ client|atexit 1 failure|cannot write 'kept'
 client|fchdir 1 EACCES|cannot write 'kept': Permission denied
 client|open 3 EACCES|cannot write 'kept': no temporary file beside it: Permission denied
 client|sigprocmask 2 EINVAL|cannot let signals in again: Invalid argument
-client|fstat 3 EIO|cannot read the permissions of 'kept': Input/output error
-client|fchmod 1 EPERM|cannot set the permissions of 'kept': Operation not permitted
+client done|fstat 4 EIO|cannot read the permissions of 'kept': Input/output error
+client done|fchmod 1 EPERM|cannot set the permissions of 'kept': Operation not permitted
 client|getaddrinfo 1 EAI_FAIL|cannot look up '127.0.0.1': *
 client|socket 2 EMFILE|cannot connect to 127.0.0.1 port *: Too many open files
 client|setsockopt 1 ENOBUFS|cannot set up a socket: No buffer space available

@@ -173,7 +173,7 @@ static void run(const struct setup *setup, const char *const faults[2], const in
         kill(pair[SERVER].pid, SIGTERM);
     finish(SERVER);
     get_file("server", outcome.book[SERVER], BOOK_MAX);
-    if (pair[SERVER].status == 128 + SIGTERM && pair[CLIENT].status != 0) /* or, with -k, was not yet ready for that */
+    if (pair[SERVER].status == 128 + SIGTERM && pair[CLIENT].status != 0 && !keeps_serving(setup))
         outcome.absent = SERVER;
     outcome.took = microseconds() - began;
     close(input[0]);
