@@ -240,14 +240,9 @@ static void set_sizes(int fd, const char *bytes)
     must(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, sizeof value), "SO_RCVBUF");
 }
 
-/* Has FD listen, with room for so many who come before they are accepted. Tells the port, and returns it. */
-static int listen_on(int fd, int room)
+static void tell_port(int port)
 {
-    int port = take_port(fd);
-
-    must(listen(fd, room), "listen");
     fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
-    return port;
 }
 
 /* Makes the connection, as a server if LISTENS is true, and does what WORDS say. */
@@ -262,7 +257,9 @@ static int converse(bool listens, char **words)
         words += 2;
     }
     if (listens) {
-        listen_on(fd, 1);
+        const int port = take_port(fd);
+        must(listen(fd, 1), "listen");
+        tell_port(port);
         connection = must(accept(fd, NULL, NULL), "accept");
         close(fd);
     } else {
@@ -280,11 +277,12 @@ static int be_client(char **words) { return converse(false, words); }
 /* Whoever comes gets no answer: the only place is taken (listen(2), backlog). */
 static int be_full(char **words)
 {
-    int fd = make_socket(), place = make_socket();
-    struct sockaddr_in name;
+    int fd = make_socket(), place = make_socket(), port = take_port(fd);
+    struct sockaddr_in name = local_address(port);
 
-    name = local_address(listen_on(fd, 0));
+    must(listen(fd, 0), "listen");
     must(connect(place, (struct sockaddr *)&name, sizeof name), "connect");
+    tell_port(port); /* not earlier: whoever reads it comes at once */
     wait_for_file(words[0]);
     return 0;
 }
