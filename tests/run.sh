@@ -967,6 +967,10 @@ order() {
     check 'client: in this order' matches "$(sequence "$calls")" "open* sigprocmask sigaction open sigprocmask$(:
         ) setsockopt*3 connect fsync*2 open fsync close-file rename fsync setsockopt write-socket"
     rm book
+    echo old >kept
+    run "$server" -b 0 -p 0 large @ env FAULT='fsync 1 EIO' "$client_faults" -b 64K -p PORT kept
+    check 'a flush on the way that fails' kept "client: cannot write 'kept': Input/output error"
+    check 'a flush on the way that fails: the server learns of it' said server '*client 4 did not *'
     run "$server_faults" -p 0 text @ "$client" -p PORT p/got
     check 'server' arrived text
     check 'server: in this order' is "$(sequence 'setsockopt bind listen write-file shutdown')" \
@@ -1002,7 +1006,7 @@ order() {
         check "$error from accept: the server says so and gives up" \
             is "$s $(sed -n 's/: [^:]*$//; /cannot/p' p/server.err)" '1 server: cannot accept a connection'
     done
-    run "$peer" listen put abc reset @ env FAULT='unlink 1 EIO' "$client_faults" -p PORT kept
+    run "$peer" listen put abc says p/client.out Recving reset @ env FAULT='unlink 1 EIO' "$client_faults" -p PORT kept
     check 'a temporary file that cannot be removed' said client "client: the server did not finish, *
 client: cannot remove '.client-*-0' beside 'kept': Input/output error"
     rm -f .client-*
