@@ -206,7 +206,7 @@ owners() {
         return
     fi
     # The owner, the group, the mode.
-    for file in '0 4321 640' '0 4321 646' '0 4321 666' '0 4321 662' '0 777 666' '0 777 646' '0 777 606'; do
+    for file in '0 4321 640' '0 4321 646' '0 4321 666' '0 4321 662' '0 777 666' '0 777 646' '0 777 606' '4321 55 200'; do
         # shellcheck disable=SC2086 # words
         set -- $file
         echo old >"open/$1.$2.$3" && chown "$1:$2" "open/$1.$2.$3" && chmod "$3" "open/$1.$2.$3"
@@ -237,6 +237,7 @@ owners() {
 0.4321.646 1'
     check 'a group that we belong to is kept' is "$(state open/0.4321.666 open/0.4321.662)" '666 4321:4321 -
 662 4321:4321 -'
+    check 'our own file that we may not read' is "$(state open/4321.55.200)" '200 4321:55 -'
     check 'one that we do not belong to gets nothing, and as others no more than it had' is \
         "$(state open/0.777.666 open/0.777.646 open/0.777.606)" '606 4321:55 -
 604 4321:55 -
@@ -276,8 +277,10 @@ names() {
     check 'nothing is left' clean .
 
     cp "$client" runs
+    chmod 750 runs
     run "$server" -p 0 text @ ./runs -p PORT runs
     check 'a program that is running' arrived text runs
+    check 'a program that is running: permissions' is "$(find runs -perm 750)" runs
 
     # At every moment between two system calls, what is there is replaced by something else.
     echo one >one && chmod 600 one
