@@ -287,7 +287,7 @@ static inline const char *trace_start(int fd)
     const char *state = "-";
     struct timespec now = { 0 };
     struct tm parts = { 0 };
-    char clock[16];
+    char time_of_day[16];
 
 #if LINUX
     static const char *const states[] = { "-", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
@@ -301,8 +301,8 @@ static inline const char *trace_start(int fd)
 #endif
     if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL)
         now.tv_nsec = 0; /* a trace from midnight is better than no transfer */
-    strftime(clock, sizeof clock, "%H:%M:%S", &parts);
-    snprintf(start, sizeof start, "%s.%06ld " PROGRAM " %-11s ", clock, now.tv_nsec / 1000, state);
+    strftime(time_of_day, sizeof time_of_day, "%H:%M:%S", &parts);
+    snprintf(start, sizeof start, "%s.%06ld " PROGRAM " %-11s ", time_of_day, now.tv_nsec / 1000, state);
     return start;
 }
 
@@ -331,7 +331,7 @@ static inline const char *trace_end(int fd)
 static struct {
     int64_t since;          /* when we began to wait; 0 after progress */
     int queue;              /* how long the send queue was when we last looked */
-    bool promised;          /* poll has said that the next call will not have to wait */
+    bool poll_said_ready;   /* the next call will not have to wait, it said */
 } waiting;
 
 /* The transfer as far as it got. */
@@ -340,8 +340,8 @@ static struct {
     intmax_t expected;      /* in all; -1 if that is not known */
     int64_t began;          /* when; 0 if no transfer is on */
     int64_t drawn;          /* when the progress line was last drawn */
-    int64_t full;           /* since when the send buffer has been full; 0 if it is not */
-    int64_t was_full;       /* for how many microseconds in all, */
+    int64_t full_since;     /* when the send buffer was found full; 0 if it is not */
+    int64_t full_time;      /* for how many microseconds it was full in all, */
     long stalls;            /* and how often */
 } transfer = { .expected = -1 };
 
@@ -370,19 +370,19 @@ static inline void show_progress(void)
 static inline void restart_clock(void)
 {
     waiting.since = 0;
-    waiting.promised = false;
+    waiting.poll_said_ready = false;
 }
 
 /* Notes that COUNT more bytes of the transfer went through connection FD. */
 static inline void note_progress(int fd, ssize_t count)
 {
-    int64_t was_full = transfer.full == 0 ? 0 : microseconds() - transfer.full;
+    int64_t full_time = transfer.full_since == 0 ? 0 : microseconds() - transfer.full_since;
 
     restart_clock();
-    if (transfer.full != 0 && transfer.stalls == 1)
-        trace(fd, "there is room again, after %jd microseconds", (intmax_t)was_full);
-    transfer.full = 0;
-    transfer.was_full += was_full;
+    if (transfer.full_since != 0 && transfer.stalls == 1)
+        trace(fd, "there is room again, after %jd microseconds", (intmax_t)full_time);
+    transfer.full_since = 0;
+    transfer.full_time += full_time;
     if (transfer.bytes == 0)
         trace(fd, "first bytes: %zd", count);
     transfer.bytes += count;
@@ -399,7 +399,7 @@ static inline void end_transfer(int fd)
     transfer.began = 0;
     trace(fd, "last bytes: %jd in all", transfer.bytes);
     trace(-1, "total: %jd bytes in %.6f s, %.1f MB/s; waited %ld times for room, %.6f s in all", transfer.bytes,
-          seconds, megabytes / seconds, transfer.stalls, (double)transfer.was_full / 1e6);
+          seconds, megabytes / seconds, transfer.stalls, (double)transfer.full_time / 1e6);
     if (was_visible)
         warn(0, "%.1f MB in %.1f s, %.1f MB/s", megabytes, seconds, megabytes / seconds);
 }
@@ -425,13 +425,13 @@ static inline int wait_for_peer(int fd, short events)
         return -1;
     }
 
-    /* If poll has promised that the call would not have to wait, and it had to even so, as when TCP is short of memory,
-     * then a nap without asking poll: it might promise the same again and again. */
-    if (waiting.promised)
+    /* If poll has said that the call would not have to wait, and it had to even so, as when TCP is short of memory,
+     * then a nap without asking poll: it might say the same again and again. */
+    if (waiting.poll_said_ready)
         ready = poll(NULL, 0, NAP);
     else
         ready = poll(&wanted, 1, events == POLLOUT || queue > 0 ? NAP : MOMENT);
-    waiting.promised = ready > 0;
+    waiting.poll_said_ready = ready > 0;
     return ready < 0 && errno == EINTR ? 0 : ready;
 }
 
@@ -441,8 +441,8 @@ static inline bool wait_to_retry(int fd, short events)
 {
     if (errno != EAGAIN)
         return errno == EINTR;
-    if (events == POLLOUT && transfer.full == 0) {
-        transfer.full = microseconds();
+    if (events == POLLOUT && transfer.full_since == 0) {
+        transfer.full_since = microseconds();
         if (transfer.stalls++ == 0)
             trace(fd, "the send buffer is full: waiting");
     }
@@ -470,9 +470,7 @@ static inline struct addrinfo *resolve(void)
  * which has a limit. Ends the program if that fails. */
 static inline void set_nonblocking(int fd)
 {
-    int flags = fcntl(fd, F_GETFL);
-
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0) /* a new socket has no other flags */
         die(errno, "cannot set up a socket");
 }
 
@@ -502,14 +500,14 @@ static inline bool fin_on_close(int fd)
  * is, and getsockopt puts there how much it used: a value-result argument. */
 static inline void print_buffers(int fd)
 {
-    int send = 0, receive = 0;
-    socklen_t send_length = sizeof send, receive_length = sizeof receive;
+    int send_size = 0, receive_size = 0;
+    socklen_t send_length = sizeof send_size, receive_length = sizeof receive_size;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send, &send_length) != 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, &receive_length) != 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_size, &send_length) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_size, &receive_length) != 0)
         die(errno, "cannot read the size of a socket buffer");
-    print("Send buffer length ：%d", send);
-    print("Recv buffer length ：%d", receive);
+    print("Send buffer length ：%d", send_size);
+    print("Recv buffer length ：%d", receive_size);
 }
 
 /* Asks for buffers of -b bytes for socket FD. The first time it prints the sizes before and after, because the
