@@ -117,8 +117,9 @@ static int listen_for_clients(void)
             continue;
         }
         set_nonblocking(listener);
-        reset_on_close(listener); /* every connection accepted from it inherits this, on Linux, macOS and the BSDs, */
-        set_buffers(listener);    /* and this */
+        /* The connections that are accepted from it inherit both of these, on Linux, macOS and the BSDs. */
+        reset_on_close(listener);
+        set_buffers(listener);
 
         /* SO_REUSEADDR: old connections that the kernel still remembers (TIME_WAIT) do not block the port. Not
          * SO_REUSEPORT: a second server could then take this port too, and get some of our clients (socket(7)). */
@@ -480,14 +481,14 @@ static void serve_many(int listener)
     if (connection >= 0)
         close(connection);
     if (active > 0 && stops == 1)
-        warn(0, "%d clients are still being served, and another signal ends them", active);
+        warn(0, "clients still being served: %d (another signal cuts them off)", active);
     while (active > 0) {
         for (int place = 0; place < CLIENTS_MAX && stops > 1; place++)
             if (children[place] != 0)
                 kill(children[place], SIGKILL);
         wait_for_event(-1, -1);
     }
-    warn(0, "%d clients served, %d failed", served, failed);
+    warn(0, "clients served: %d, failed: %d", served, failed);
     if (cut_off)
         die(0, "stopped before all had finished");
 }

@@ -98,7 +98,7 @@ static void end_server(int signal_number, int status, int served)
         return;
     server.failed = -1;
     for (text = text_of("err"); (text = strchr(text, '\n')) != NULL;)
-        sscanf(++text, "server: %d clients served, %d failed", &said, &server.failed);
+        sscanf(++text, "server: clients served: %d, failed: %d", &said, &server.failed);
     check(said == served, "the server does not say that it has served %d, but:\n%s", served, text_of("err"));
     check(is_in_lines(), "a line of the transcript is torn");
     check(count("out", "Server close") == (status == 0), "the last line of the transcript");

@@ -118,7 +118,7 @@ closed() {
         done' text
     check 'nothing closed is written to' is "$(grep -v '^1 ' p/client.out)" ''
     check 'nothing closed is written to: all were tried' is "$(wc -l <p/client.out | tr -d ' ')" 20
-    check 'nothing closed is written to: no server was bothered' said server '*0 clients served, 0 failed'
+    check 'nothing closed is written to: no server was bothered' said server '*clients served: 0, failed: 0'
     check 'nothing closed is written to: who can say so does' is "$(wc -l <closed.err | tr -d ' ')" \
         "$(grep -vc '2>&-' p/client.out)"
     check 'nothing closed is written to: in one line' each_line closed.err '^client: cannot write'
@@ -521,7 +521,7 @@ stops() {
             sh -c 'kill -$2 $(cat pid); "$0" -t 5 -p "$1" got; s=$?; kill -$3 $(cat pid); exit $s' \
             "$client" PORT $ignored "$other"
         check "server -k that shall ignore SIG$ignored" both 0 0
-        check "server -k that shall ignore SIG$ignored: it counts" said server '*1 clients served, 0 failed'
+        check "server -k that shall ignore SIG$ignored: it counts" said server '*clients served: 1, failed: 0'
         run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ \
             sh -c '"$0" -p "$1" p/got; s=$?; kill -$2 $(cat pid); exit $s' "$client" PORT $ignored
         check "server -k that shall not" both 0 0
@@ -530,7 +530,7 @@ stops() {
     run sh -c 'echo $$ >pid; true & exec "$@"' - "$server" -k -p 0 text @ \
         sh -c '"$0" -p "$1" p/got; s=$?; kill $(cat pid); exit $s' "$client" PORT
     check 'server -k with a child of somebody else' arrived text
-    check 'server -k with a child of somebody else: it does not count' said server '*1 clients served, 0 failed'
+    check 'server -k with a child of somebody else: it does not count' said server '*clients served: 1, failed: 0'
     run sh -c 'echo $$ >pid; exec "$@"' - "$meddle" many 1024 "$server" -k -t 2 -p 0 text @ \
         sh -c '"$0" -t 2 -p "$1" p/got; s=$?; kill $(cat pid); exit $s' "$client" PORT
     case $s,$c in

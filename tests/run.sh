@@ -505,7 +505,7 @@ options() {
     check '-t 0: for as long as it takes' arrived text
     run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ sh -c 'kill $(cat pid)'
     check '-k, and nobody comes' both 0 0
-    check '-k, and nobody comes: the message' matches "$(tail -n +2 p/server.err)" 'server: 0 clients served, 0 failed'
+    check '-k, and nobody comes: the message' matches "$(tail -n +2 p/server.err)" 'server: clients served: 0, failed: 0'
     # Someone else may take the port in the moment between: then another one is tried.
     for _ in 1 2 3; do
         run "$server" -p 0 text @ "$client" -p PORT p/got
@@ -643,7 +643,7 @@ sources() {
     run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 turns @ \
         sh -c 'rm turns; mkfifo turns; "$0" -p "$1" p/got; status=$?; kill $(cat pid); exit $status' "$client" PORT
     check '-k, and a FIFO in the place of the file' both 0 1
-    check '-k, and a FIFO: the message' said server "*server: 'turns' is no longer a regular file*1 failed"
+    check '-k, and a FIFO: the message' said server "*server: 'turns' is no longer a regular file*failed: 1"
     run "$server" -p 0 /dev/null @ "$client" -p PORT p/got
     check '/dev/null' arrived /dev/null
     if [ -r /proc/version ]; then
@@ -1026,7 +1026,7 @@ client: cannot remove '.client-*-0' beside 'kept': Input/output error"
     run sh -c 'echo $$ >pid; FAULT="child-setsockopt 1 abort" exec "$@"' - "$server_faults" -k -p 0 text @ \
         "$peer" connect PORT eof sh 'kill $(cat pid)' says p/server.err 'still being served' put "$thanks" reset
     check '-k, one signal, and a process that crashes' matches "$s $(tail -n 1 p/server.err)" \
-        '0 server: 0 clients served, 1 failed'
+        '0 server: clients served: 0, failed: 1'
 }
 
 # What ends a program at once: without this call it cannot keep its promises. Nothing is acknowledged then, and the

@@ -481,7 +481,7 @@ static inline bool explains(int side, bool else_too)
         if (end == NULL)
             return false;
         if (strncmp(line, start, strlen(start)) == 0)
-            messages += strncmp(line, "server: listening on ", 21) != 0 && sscanf(line, "server: %1[0-9]", digit) != 1;
+            messages += strncmp(line, "server: listening on ", 21) != 0 && strncmp(line, "server: clients ", 16) != 0;
         else if (!else_too && sscanf(line, "%1[0-9]", digit) != 1)
             return false;
     }

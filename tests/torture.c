@@ -226,7 +226,7 @@ static bool judge(const struct fault *fault)
     const char *failure = strstr(book, "failed "), *misused = strstr(book, "misused");
     const char *mark = failure == NULL ? "+" : fault->failure;
     const bool content_client = pair[CLIENT].status == 0, content_server = pair[SERVER].status == 0 &&
-               (!keep || strstr(pair[SERVER].text[1], "server: 1 clients served") != NULL);
+               (!keep || strstr(pair[SERVER].text[1], "server: clients served: 1,") != NULL);
     const bool fatal = mark[0] == '!' || (mark[0] == '?' && fault->side == CLIENT);
     const bool harmless = mark[0] == '+' || /* -k tries again */
         (keep && !fatal && strcmp(fault->call, "accept") == 0 && strstr(fault->failure, "-forever") == NULL);
