@@ -89,18 +89,21 @@ static inline bool write_all(int fd, const char *data, size_t length)
     return true;
 }
 
-/* Returns how many bytes the letter of UTF-8 beyond ASCII has that TEXT begins with, 0 if it begins with none (RFC 3629,
- * 4). U+0080 to U+009F, which begin with 0xc2, are no letters but control characters. */
+/* Returns how many bytes the letter of UTF-8 beyond ASCII has that TEXT begins with, or 0 if it begins with none (RFC
+ * 3629, 3 and 4). */
 static inline int letter_length(const char *text)
 {
-    const unsigned char *byte = (const unsigned char *)text;
-    int length = *byte < 0xc2 || *byte > 0xf4 ? 0 : *byte < 0xe0 ? 2 : *byte < 0xf0 ? 3 : 4;
-    int least = *byte == 0xc2 || *byte == 0xe0 ? 0xa0 : *byte == 0xf0 ? 0x90 : 0x80; /* less has a shorter form */
+    static const long least[] = { [2] = 0xa0, [3] = 0x800, [4] = 0x10000 }; /* less is a control or too long */
+    unsigned char first = (unsigned char)*text;
+    int length = first < 0xc0 || first >= 0xf8 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    long letter = first & 0x7f >> length;
 
-    for (int i = 1; i < length; i++)
-        if ((byte[i] & 0xc0) != 0x80)
+    for (int i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80)
             return 0;
-    return byte[1] < least ? 0 : length;
+        letter = letter << 6 | (text[i] & 0x3f);
+    }
+    return letter < least[length] || letter > 0x10ffff || (letter >= 0xd800 && letter < 0xe000) ? 0 : length;
 }
 
 /* Prints START, the message, END and a newline to FD in one piece, in place of the progress line. Control bytes in

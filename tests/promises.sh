@@ -397,9 +397,9 @@ one_line() {
     alone "$client" -p 1 "$(printf 'a\2331mb\200c\237\240/x')"
     check 'client: control bytes of another alphabet, and one that is none' plain err "$(printf 'a\\x9b1mb\\x80c\\x9f\240')"
     # Bytes that look like the beginning of a letter do not hide what follows; whole letters of 2, 3 and 4 bytes pass.
-    alone "$client" -p 1 "$(printf '\377\233a\351\2332J\303/\340\202\233\360\200\202\233\365\200\237\200\037\302')/x"
-    check 'client: letters that are none' is "$(tr -d '\302\303\340\351\360\365\377' <err | cut -d "'" -f 2)" \
-        '\x9ba\x9b2J/\x82\x9b\x80\x82\x9b\x80\x9f\x80\x1f/x'
+    alone "$client" -p 1 "$(printf '\377\233a\351\2332J\303/\340\202\233\360\200\202\233\365\200\237\200\037\355\240\234\364\240\235\236\302')/x"
+    check 'client: letters that are none' is "$(tr -d '\240\302\303\340\351\355\360\364\365\377' <err | cut -d "'" -f 2)" \
+        '\x9ba\x9b2J/\x82\x9b\x80\x82\x9b\x80\x9f\x80\x1f\x9c\x9d\x9e/x'
     alone "$client" -p 1 'ě€𝄞가/x'
     check 'client: letters' plain err "'ě€𝄞가/x'"
     alone "$client" -p 1 innocent
