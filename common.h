@@ -77,10 +77,9 @@ static inline bool write_all(int fd, const char *data, size_t length)
 
     while (length > 0) {
         ssize_t count = write(fd, data, length);
-        if (count == 0) {
+        if (count == 0)
             errno = ENOSPC; /* some devices say so that they are full */
-            return false;
-        } else if (count > 0) {
+        if (count > 0) {
             data += count;
             length -= (size_t)count;
         } else if (errno != EINTR && (errno != EAGAIN || (poll(&room, 1, -1) < 0 && errno != EINTR)))

@@ -5,7 +5,7 @@
 # shellcheck shell=sh disable=SC2016,SC2154 # what stands in single quotes is for the inner shell; run.sh sets the rest
 
 # shellcheck disable=SC2034 # for run.sh
-promise_sections='urgent slow closed permissions owners names traces_left one_line sources_change empty stops'
+promise_sections='urgent slow closed permissions owners names traces_left one_line sources_change empty no_terminal stops'
 meddle=$root/tests/meddle
 
 # Runs the shell script $1 as the only client of a server -k that sends text, which it stops at the end. There,
@@ -511,6 +511,21 @@ client: the server sent nothing: 'link' is now empty"
     : >full
     run "$server" -p 0 text @ "$client" -p PORT full
     check 'something over nothing is not' is "$(cat p/client.err)" ''
+}
+
+# A terminal that is sent or received into does not become the program's own: its Ctrl-C is not for us.
+no_terminal() {
+    terminal_of='until cut -d " " -f 7 /proc/"$(cat pid)"/stat >terminal; do :; done 2>/dev/null'
+    if [ ! -r /proc/self/stat ] || ! setsid true; then
+        skip 'whose terminal it is (needs /proc and setsid)'
+        return
+    fi
+    run "$peer" listen put abc sh "$terminal_of" fin get 30 @ \
+        "$peer" terminal setsid sh -c 'echo $$ >pid; exec "$0" -p "$1" /dev/stderr' "$client" PORT
+    check 'the client does not take the terminal' is "$s $c $(cat terminal)" '0 0 0'
+    run "$peer" terminal setsid sh -c 'echo $$ >pid; exec "$0" -p 0 /dev/stderr' "$server" @ \
+        "$peer" connect PORT says p/server.out 'Start to send' sh "$terminal_of" reset
+    check 'the server does not take the terminal' is "$s $c $(cat terminal)" '1 0 0'
 }
 
 # Signals that were ignored when a program started, as whoever starts it in the background may want it, stay ignored.
