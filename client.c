@@ -30,7 +30,7 @@ static const char help[] =
 
 #include "common.h"
 
-#ifdef __linux__
+#ifdef __linux__ /* not LINUX: with PORTABLE=1, too, nobody else may read the file */
 #include <sys/xattr.h>
 #endif
 
