@@ -328,9 +328,9 @@ static inline const char *trace_end(int fd)
 
 /* ---- Waiting for the other side, and progress ------------------------------------------------------------------ */
 
-/* The one clock of -t. Whatever progress the other side makes sets it back, but for the bytes of its reply, which has -t
- * as a whole. Only wait_for_peer lets it run: what we do meanwhile, with a disk, a pipe or a terminal, takes none of the
- * other side's time. */
+/* The one clock of -t. Whatever progress the other side makes sets it back, but for the bytes of its reply, which has
+ * -t as a whole. Only wait_for_peer lets it run: what we do meanwhile, with a disk, a pipe or a terminal, takes none
+ * of the other side's time. */
 static struct {
     int64_t since;          /* when we began to wait; 0 after progress */
     int queue;              /* how long the send queue was when we last looked */
