@@ -363,9 +363,9 @@ static void note_signal(int signal_number)
         stops++;
 }
 
-/* Makes sure that LISTENER can be waited for, and blocks the three signals that matter here. wait_for_event lets them in.
- * A child never does: Ctrl-C in a terminal sends SIGINT to all of us, but the parent decides when its children end. A
- * signal that was ignored at the start, as SIGINT is in a shell's background jobs, stays ignored. */
+/* Makes sure that LISTENER can be waited for, and blocks the three signals that matter here. wait_for_event lets them
+ * in. A child never does: Ctrl-C in a terminal sends SIGINT to all of us, but the parent decides when its children end.
+ * A signal that was ignored at the start, as SIGINT is in a shell's background jobs, stays ignored. */
 static void prepare_for_many(int listener)
 {
     static const int numbers[] = { SIGCHLD, SIGINT, SIGTERM };

@@ -234,7 +234,8 @@ static inline ssize_t faulty_write(int fd, const void *data, size_t length)
 {
     static const char *const errors[] = {
         "+short +EINTR +EAGAIN !EAGAIN-forever !ECONNRESET !EPIPE", "+short +EINTR +EAGAIN !EPIPE",
-        "+short +EINTR !EIO !ENOSPC !EFBIG !nothing", "+short +EINTR +EAGAIN +EPIPE +ENOSPC +nothing", "+short +EINTR +EAGAIN" };
+        "+short +EINTR !EIO !ENOSPC !EFBIG !nothing", "+short +EINTR +EAGAIN +EPIPE +ENOSPC +nothing",
+        "+short +EINTR +EAGAIN" };
     int how = fault_of_kind(fd, "write", errors);
 
     return how == 0 ? write(fd, data, length) : how == SHORT ? write(fd, data, 1) : how == NOTHING ? 0 : -1;

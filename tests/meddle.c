@@ -198,8 +198,8 @@ enum { RENAME = SYS_renameat };
 enum { RENAME = SYS_renameat2 };
 #endif
 
-/* All moments of COMMAND before it gives a file its name. But not those before it sets up its first signal, when it has not begun
- * yet, and not those between two signals that it sets up, of which one is as good as the next. */
+/* All moments of COMMAND before it gives a file its name. But not those before it sets up its first signal, when it has
+ * not begun yet, and not those between two signals that it sets up, of which one is as good as the next. */
 static int early(char **words)
 {
     char text[2048];

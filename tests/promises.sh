@@ -5,7 +5,8 @@
 # shellcheck shell=sh disable=SC2016,SC2154 # what stands in single quotes is for the inner shell; run.sh sets the rest
 
 # shellcheck disable=SC2034 # for run.sh
-promise_sections='urgent slow closed permissions owners names traces_left one_line sources_change empty no_terminal stops'
+promise_sections='urgent slow closed permissions owners names traces_left one_line sources_change empty no_terminal
+    stops'
 meddle=$root/tests/meddle
 
 # Runs the shell script $1 as the only client of a server -k that sends text, which it stops at the end. There,
@@ -100,8 +101,8 @@ slow() {
 
 # Sends $3 with -b $1 and -t $patience to a peer that reads $2 bytes a second, and after that acknowledges. In slow.$1.
 crawl() {
-    "$pair" "slow.$1" "$server" -t "$patience" -b "$1" -p 0 "$3" @ "$peer" connect PORT buffers 4096 slow "$2" "slow.$1/file" \
-        put "$thanks" close >"slow.$1.said" 2>&1
+    "$pair" "slow.$1" "$server" -t "$patience" -b "$1" -p 0 "$3" @ \
+        "$peer" connect PORT buffers 4096 slow "$2" "slow.$1/file" put "$thanks" close >"slow.$1.said" 2>&1
 }
 
 # A standard descriptor that is closed is no file, by none of its names, neither to send nor to receive into.
@@ -207,7 +208,8 @@ owners() {
         return
     fi
     # The owner, the group, the mode.
-    for file in '0 4321 640' '0 4321 646' '0 4321 666' '0 4321 662' '0 777 666' '0 777 646' '0 777 606' '4321 55 200'; do
+    for file in '0 4321 640' '0 4321 646' '0 4321 666' '0 4321 662' '0 777 666' '0 777 646' '0 777 606' \
+        '4321 55 200'; do
         # shellcheck disable=SC2086 # words
         set -- $file
         echo old >"open/$1.$2.$3" && chown "$1:$2" "open/$1.$2.$3" && chmod "$3" "open/$1.$2.$3"
@@ -395,10 +397,13 @@ one_line() {
     alone "$client" -p 1 "$odd.d"
     check 'client: a directory' plain err "$shown"
     alone "$client" -p 1 "$(printf 'a\2331mb\200c\237\240/x')"
-    check 'client: control bytes of another alphabet, and one that is none' plain err "$(printf 'a\\x9b1mb\\x80c\\x9f\240')"
+    check 'client: control bytes of another alphabet, and one that is none' \
+        plain err "$(printf 'a\\x9b1mb\\x80c\\x9f\240')"
     # Bytes that look like the beginning of a letter do not hide what follows; whole letters of 2, 3 and 4 bytes pass.
-    alone "$client" -p 1 "$(printf '\377\233a\351\2332J\303/\340\202\233\360\200\202\233\365\200\237\200\037\355\240\234\364\240\235\236\302')/x"
-    check 'client: letters that are none' is "$(tr -d '\240\302\303\340\351\355\360\364\365\377' <err | cut -d "'" -f 2)" \
+    bytes=$(printf '\377\233a\351\2332J\303/\340\202\233\360\200\202\233\365\200\237\200\037')
+    alone "$client" -p 1 "$bytes$(printf '\355\240\234\364\240\235\236\302')/x"
+    check 'client: letters that are none' \
+        is "$(tr -d '\240\302\303\340\351\355\360\364\365\377' <err | cut -d "'" -f 2)" \
         '\x9ba\x9b2J/\x82\x9b\x80\x82\x9b\x80\x9f\x80\x1f\x9c\x9d\x9e/x'
     alone "$client" -p 1 'ě€𝄞가/x'
     check 'client: letters' plain err "'ě€𝄞가/x'"

@@ -505,7 +505,8 @@ options() {
     check '-t 0: for as long as it takes' arrived text
     run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ sh -c 'kill $(cat pid)'
     check '-k, and nobody comes' both 0 0
-    check '-k, and nobody comes: the message' matches "$(tail -n +2 p/server.err)" 'server: clients served: 0, failed: 0'
+    check '-k, and nobody comes: the message' \
+        is "$(tail -n +2 p/server.err)" 'server: clients served: 0, failed: 0'
     # Someone else may take the port in the moment between: then another one is tried.
     for _ in 1 2 3; do
         run "$server" -p 0 text @ "$client" -p PORT p/got
@@ -1014,6 +1015,8 @@ client: cannot remove '.client-*-0' beside 'kept': Input/output error"
     check 'a time-out that is not ours' said client "client: the server did not finish, * Connection timed out"
     run "$server" -p 0 text @ env FAULT='open 1 EINTR' "$client_faults" -p PORT kept
     check 'an interrupted open' arrived text kept
+    run "$server" -p 0 text @ env FAULT='write-socket 1 short-forever' "$client_faults" -p PORT p/got
+    check 'an acknowledgement in thirty pieces' arrived text
     run "$server" -p 0 text @ env FAULT='write-file 1 short-forever' "$client_faults" -p PORT p/got
     check 'writes that take one byte at a time' arrived text
     check 'writes that take one byte at a time: no word is lost' is \
