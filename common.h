@@ -462,10 +462,8 @@ static inline struct addrinfo *resolve(void)
     struct addrinfo *list = NULL;
     int problem = getaddrinfo(address, port, &hints, &list);
 
-    if (problem == EAI_SYSTEM)
-        die(errno, "cannot look up '%s'", address);
     if (problem != 0)
-        die(0, "cannot look up '%s': %s", address, gai_strerror(problem));
+        die(problem == EAI_SYSTEM ? errno : 0, "cannot look up '%s': %s", address, gai_strerror(problem));
     return list;
 }
 
