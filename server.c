@@ -210,8 +210,8 @@ static void serve_client(int connection)
     open_source();
     print("Start to send data '%s' to client %d", path, connection);
 
-    /* write returns once the bytes are in the socket's send buffer, long before the client has them, and takes only as
-     * many as there is room for. */
+    /* write returns once the bytes are in the socket's send buffer, long before the client has them. It takes only as
+     * many as there is room for, and we try again with the rest. */
     transfer.began = microseconds();
     transfer.expected = left_in_file;
     while ((in_block = read_source(connection, block)) > 0)
@@ -234,11 +234,11 @@ static void serve_client(int connection)
     print("Output stream close");
 
     /* Until the client's kernel has everything, FIN included, every byte that it acknowledges is progress. After that
-     * the client has -t for its whole reply, however slowly it sends it. */
+     * the client has -t for its whole reply, however slowly it sends it. If -t is over before, read's wait says so. */
     while (send_queue(connection) > 0 && wait_for_peer(connection, POLLIN) == 0)
         ;
     trace(connection, "waits for the answer, and can still hear it");
-    while (length < ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, length) == 0) {
+    while (length < ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, length) == 0) { /* not wrong yet */
         count = read(connection, reply + length, sizeof reply - length);
         if (count == 0 || (count < 0 && !wait_to_retry(connection, POLLIN)))
             break;
@@ -251,8 +251,8 @@ static void serve_client(int connection)
     print("%d：%s", connection, acknowledgement);
 
     /* Now close may send FIN. But with something unread it would still send a reset (RFC 2525, 2.17), so we first
-     * read and drop what else the client sends: other programs may pad their reply, or end it with a newline. A short
-     * limit of our own takes the place of -t: this is a courtesy. */
+     * read and drop what else the client sends: other programs may pad their reply, or end it with a newline. For this
+     * courtesy, the last thing that this process does, a short limit takes the place of -t. */
     if (!fin_on_close(connection) && errno != EINVAL) /* macOS: both halves are closed, so there is nothing to reset */
         warn(errno, "client %d will see a reset", connection);
     patience = DRAIN_SECONDS;
@@ -297,6 +297,7 @@ static void open_source(void)
     if (keep_serving && !S_ISREG(source_status.st_mode))
         die(0, "'%s' is no longer a regular file", path);
     left_in_file = S_ISREG(source_status.st_mode) ? source_status.st_size : -1;
+    /* Is a file that claims to be empty like that, or has it just grown? */
     if (left_in_file == 0 && pread(source, &byte, 1, 0) != 0 && fstat(source, &source_status) == 0)
         left_in_file = source_status.st_size > 0 ? source_status.st_size : -1;
 }
@@ -404,7 +405,7 @@ static bool wait_for_event(int listener, int milliseconds)
     ready = pselect(listener + 1, &readable, NULL, NULL, milliseconds < 0 ? NULL : &limit, &mask_while_waiting);
     if (ready < 0 && errno != EINTR)
         die(errno, "cannot wait for clients");
-    /* Linux lets no signal in when a client is there at once: many clients could keep a signal waiting for ever. */
+    /* On Linux, pselect lets no signal in if a client is there already: many clients could keep it out for ever. */
     if (sigprocmask(SIG_SETMASK, &mask_while_waiting, &blocked) != 0 || sigprocmask(SIG_SETMASK, &blocked, NULL) != 0)
         die(errno, "cannot let signals in");
     while ((ended = waitpid(-1, &status, WNOHANG)) > 0)

@@ -176,7 +176,7 @@ check_words() {
     check 'and there are these' found_in named known
     # A row of the table of options begins: | `-a ADDRESS` |
     sed -n 's/^| `\(-[a-z][^`]*\)` .*/\1/p' README.md | sort >named
-    { "$server" -h; "$client" -h; } | sed -n 's/^  \(-[a-gi-z] *[A-Z]*\)  .*/\1/p' | sed 's/ *$//' | sort -u >known
+    { "$server" -h; "$client" -h; } | sed -n 's/^  \(-[a-z] *[A-Z]*\)  .*/\1/p' | sed 's/ *$//' | sort -u >known
     check 'the options are those of -h' diff named known
     for file in $(tr '`' '\n' <prose | grep '^tests/[a-z]*\.[a-z]*$'); do
         check "there is $file" [ -e "$root/$file" ]
