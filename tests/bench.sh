@@ -244,6 +244,9 @@ echo "machine:  $(uname -srm), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 
 echo "files in: $memory ($(file_system "$memory")); $rounds rounds, SEED=$seed"
 echo "beside:   ${peers:-nobody: nc (of OpenBSD), socat and ncat are not installed} (socat with -b262144)"
 echo 'pair:     our two programs with -b 0; default: with -b 1025; portable: without what only Linux has'
+echo 'NAME-k:   the same as a server of many clients'
+echo 'columns:  spread: of the middle half of the rounds, in % of the median; / first: median and least, compared with'
+echo '          those of the first row; KiB: memory of the sender and of the receiver'
 for program in server client; do
     "${CC:-cc}" -O2 -std=c11 -DPORTABLE -o $program-portable "$root/$program.c" || fail 'no compiler'
 done
