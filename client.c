@@ -222,7 +222,7 @@ static bool put_in_place(void)
 {
     if (!flush_to_disk(output))
         die(errno, "cannot write '%s'", path);
-    /* Not earlier, and not before a flush that takes long: somebody may change what stands there now. */
+    /* Late, after the flush that may take long: what somebody changes about the old file before this counts. */
     if (temporary[0] != '\0')
         keep_permissions();
     /* After EINTR the descriptor is closed too (close(2), NOTES), and fsync has already said that all is well. */
