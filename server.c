@@ -40,7 +40,7 @@ enum {
     DRAIN_BYTES = 64 * 1024,    /* after the acknowledgement: how many more bytes are read and dropped, */
     DRAIN_SECONDS = 1,          /* and for how long */
     CLIENTS_MAX = 256,          /* served at the same time with -k; the next ones wait in the listen queue */
-    RETRY_MILLISECONDS = 200,   /* with -k: when to try again after running out of descriptors or processes */
+    RETRY_MILLISECONDS = 200,   /* with -k: when to try again after a failure */
 };
 
 static const char *path;                /* the name of the file to send */
@@ -458,8 +458,6 @@ static void serve_many(int listener)
     bool complained = false;
 
     while (stops == 0) {
-        bool shortage;
-
         if (connection < 0 && !wait_for_event(active < CLIENTS_MAX ? listener : -1, -1))
             continue;
         if (connection < 0)
@@ -469,13 +467,11 @@ static void serve_many(int listener)
             complained = false;
             continue;
         }
-        shortage = connection >= 0 || is_shortage(errno);
-        if (shortage && !complained) {
+        if ((connection >= 0 || is_shortage(errno)) && !complained) { /* no process, or no descriptor */
             complained = true;
             warn(errno, "cannot serve another client just now");
         }
-        if (shortage || errno == EAGAIN) /* EAGAIN: the wait promised a client, and there was none */
-            wait_for_event(-1, RETRY_MILLISECONDS);
+        wait_for_event(-1, RETRY_MILLISECONDS); /* whatever it was: nothing spins */
     }
 
     close(listener);

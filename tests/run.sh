@@ -1009,6 +1009,9 @@ order() {
         check "$error from accept: the server says so and gives up" \
             is "$s $(sed -n 's/: [^:]*$//; /cannot/p' p/server.err)" '1 server: cannot accept a connection'
     done
+    run sh -c 'echo $$ >pid; FAULT="accept 1 EPERM-forever" exec "$@"' - "$server_faults" -k -p 0 text @ \
+        sh -c '"$0" -t 2 -p "$1" p/got; status=$?; kill $(cat pid); exit $status' "$client" PORT
+    check 'accept may fail for ever, and -k does not spin' both 0 1
     run "$peer" listen put abc says p/client.out Recving reset @ env FAULT='unlink 1 EIO' "$client_faults" -p PORT kept
     check 'a temporary file that cannot be removed' said client "client: the server did not finish, *
 client: cannot remove '.client-*-0' beside 'kept': Input/output error"
