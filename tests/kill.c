@@ -73,10 +73,10 @@ static void play(const struct plan *plan)
 {
     const struct moment *moment = plan->moment;
     char address[64], port[8];
-    const char *serve[] = { NULL, "-p", "0", "-t", moment->patience, "-b", plan->setting->buffers,
-                            plan->setting->source, NULL };
-    const char *receive[] = { NULL, "-p", port, "-t", "5", "-d", moment->delay, "-b", plan->setting->buffers,
-                              "in/destination", NULL };
+    const char *serve[] = { NULL, "-a", own_address(), "-p", "0", "-t", moment->patience,
+                            "-b", plan->setting->buffers, plan->setting->source, NULL };
+    const char *receive[] = { NULL, "-a", address, "-p", port, "-t", "5", "-d", moment->delay,
+                              "-b", plan->setting->buffers, "in/destination", NULL };
     bool lonely = moment == &moments[0];
     siginfo_t end = { .si_pid = 0 };
 

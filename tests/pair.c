@@ -140,14 +140,18 @@ static bool listening(void)
     return found;
 }
 
-/* Starts a server that is told its port, and waits until it listens or ends. */
+/* Starts a server that is told its port, and waits until it listens or ends. With -t it may be any server. Otherwise it
+ * sets SO_REUSEADDR, as we do, so that it can have the port although we keep it (socket(7)): should it end before the
+ * client comes, no other server is given the port, and none meets a client that is not its own. */
 static void listen_on_free_port(struct command *server)
 {
     siginfo_t info = { .si_pid = 0 };
-    int fd = make_socket();
+    int fd = make_socket(), on = 1;
 
+    must(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), "SO_REUSEADDR");
     port = take_port(fd);
-    close(fd);
+    if (timing)
+        close(fd);
     start(server, 0);
     while (!listening() && port != 0) {
         must(waitid(P_PID, (id_t)server->pid, &info, WEXITED | WNOHANG | WNOWAIT), "waitid");

@@ -936,7 +936,7 @@ doors() {
     no_leaks=ASAN_OPTIONS=detect_leaks=0 # a build with sanitizers looks for leaks with a descriptor of its own
     for n in 4 5 6 7 8; do # with 3 not even the C library would be found; all at the same time, for some wait
         "$pair" c$n "$server" -t 1 -p 0 random @ sh -c "ulimit -n $n; exec env $no_leaks '$client' -p \$0 c$n/got" PORT &
-        "$pair" s$n sh -c "ulimit -n $n; exec env $no_leaks '$server' -t 1 -p 0 random" @ "$client" -p PORT s$n/got &
+        "$pair" s$n sh -c "ulimit -n $n; exec env $no_leaks '$server' -t 1 -p PORT random" @ "$client" -p PORT s$n/got &
     done
     wait
     for n in 4 5 6 7 8; do
@@ -1005,9 +1005,9 @@ order() {
     check 'an interrupted -d' arrived text
     check 'an interrupted -d: the rest is made up for' at_least "$milliseconds" 1000
     for error in EMFILE ENFILE ENOBUFS ENOMEM; do
-        run env FAULT="accept 1 $error" "$server_faults" -p 0 text @ "$client" -p PORT p/got
+        alone env FAULT="accept 1 $error" "$server_faults" -p 0 text
         check "$error from accept: the server says so and gives up" \
-            is "$s $(sed -n 's/: [^:]*$//; /cannot/p' p/server.err)" '1 server: cannot accept a connection'
+            is "$status $(sed -n 's/: [^:]*$//; /cannot/p' err)" '1 server: cannot accept a connection'
     done
     run sh -c 'echo $$ >pid; FAULT="accept 1 EPERM-forever" exec "$@"' - "$server_faults" -k -p 0 text @ \
         sh -c '"$0" -t 2 -p "$1" p/got; status=$?; kill $(cat pid); exit $status' "$client" PORT

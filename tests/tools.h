@@ -197,6 +197,19 @@ static inline int take_port(int fd)
     return ntohs(name.sin_port);
 }
 
+/* Returns the address of this machine that is for this process alone, where there is more than one: no server of another
+ * process can come to listen there, and so none gets a client whose own server has ended. */
+static inline const char *own_address(void)
+{
+    static char text[32] = "127.0.0.1";
+
+#ifdef __linux__ /* all of 127.0.0.0/8 is this machine */
+    const long id = (long)getpid();
+    snprintf(text, sizeof text, "127.%ld.%ld.%ld", 1 + id / 62500 % 250, id / 250 % 250, 1 + id % 250);
+#endif
+    return text;
+}
+
 /* ---- Programs ------------------------------------------------------------------------------------------------ */
 
 /* Makes a pipe that no program inherits unless start_program gives it an end. */

@@ -77,7 +77,7 @@ static struct {
 
 static struct tally { int done, failed, broken; } tally; /* runs: all, those with a failed call, a broken promise */
 static char content[LARGE];                     /* of the source, or its beginning */
-static char host[32] = "127.0.0.1";             /* our own, so that no worker meets the server or client of another */
+static const char *host = "127.0.0.1";          /* a worker's own_address */
 
 #ifdef __linux__
 /* An access control list (acl(5)): u::rw-, u:4321:r--, g::---, m::r--, o::--- */
@@ -326,10 +326,7 @@ static void torture_all(int count, int workers)
     make_pipe(ends); /* on which the workers tell what became of each case */
     for (int worker = 0; worker < workers; worker++)
         if (split() == 0) {
-#ifdef __linux__ /* all of 127.0.0.0/8 is this machine */
-            const long id = (long)getpid();
-            snprintf(host, sizeof host, "127.%ld.%ld.%ld", 1 + id / 62500 % 250, id / 250 % 250, 1 + id % 250);
-#endif
+            host = own_address();
             for (int i = 0; i < count; i++)
                 if (worker == (workers == 1 || is_shared(cases[i].text) ? 0 : 1 + i % (workers - 1))) {
                     tally = (struct tally){ 0 };
