@@ -935,8 +935,9 @@ doors() {
     check 'the client with nowhere to say anything' arrived random
     no_leaks=ASAN_OPTIONS=detect_leaks=0 # a build with sanitizers looks for leaks with a descriptor of its own
     for n in 4 5 6 7 8; do # with 3 not even the C library would be found; all at the same time, for some wait
-        "$pair" c$n "$server" -t 1 -p 0 random @ sh -c "ulimit -n $n; exec env $no_leaks '$client' -p \$0 c$n/got" PORT &
-        "$pair" s$n sh -c "ulimit -n $n; exec env $no_leaks '$server' -t 1 -p PORT random" @ "$client" -p PORT s$n/got &
+        few="ulimit -n $n; exec env $no_leaks"
+        "$pair" c$n "$server" -t 1 -p 0 random @ sh -c "$few '$client' -p \$0 c$n/got" PORT &
+        "$pair" s$n sh -c "$few '$server' -t 1 -p PORT random" @ "$client" -p PORT s$n/got &
     done
     wait
     for n in 4 5 6 7 8; do

@@ -197,8 +197,8 @@ static inline int take_port(int fd)
     return ntohs(name.sin_port);
 }
 
-/* Returns the address of this machine that is for this process alone, where there is more than one: no server of another
- * process can come to listen there, and so none gets a client whose own server has ended. */
+/* Returns an address of this machine that is for this process alone, where there is more than one: no server of another
+ * process can come to listen there, and none meets a client whose own server has ended. */
 static inline const char *own_address(void)
 {
     static char text[32] = "127.0.0.1";
