@@ -5,7 +5,7 @@
  *     ./client                     in another: receives it into log.txt
  *
  * Read server.c first, then this from top to bottom: after main come the steps of the story, in the order in which they
- * happen. The last chapter can be skipped: what is written to.
+ * happen. What opens the destination, which comes first, is in the last chapter; you can skip that.
  *
  * A regular file is whole or untouched: it is received into a temporary one beside it, which is flushed to disk and
  * renamed over the destination. Only when that is done does the server hear the acknowledgement.
@@ -44,7 +44,7 @@ enum {
 static const char *path;            /* where to put the file: the user's words */
 static int connection = -1;         /* the socket of the connection to the server */
 static int output = -1;             /* what is written to: the temporary file, a device, a pipe */
-static int directory = -1;          /* the directory of the destination: our working directory while there is one */
+static int directory = -1;          /* the directory of the destination: once there is a temporary file, also our own */
 static char name[PATH_MAX];         /* the name of the destination in there */
 static char temporary[64];          /* the name of the temporary file in there; empty if there is none */
 static uid_t owner;                 /* the owner of the file to replace, or of any that we make */
@@ -77,7 +77,7 @@ int main(int argc, char *argv[])
 
     while (delay > 0)
         delay = sleep(delay);
-    if (safe && acknowledge())
+    if (safe && acknowledge()) /* if not, close resets, and the server knows that it has no acknowledgement */
         print("Send to server: %s", acknowledgement);
     close(connection);
     trace(-1, "closed");
@@ -166,7 +166,7 @@ static ssize_t receive_block(void)
         if (count < 0 && errno != EAGAIN && errno != EINTR && errno != EINVAL && errno != ENOMEM && errno != ENOSYS &&
             errno != EPERM)
             return -1; /* the connection's own error: it is reported once, and read would now say end-of-file */
-        refused = count < 0 && errno != EAGAIN;
+        refused = count < 0 && errno != EAGAIN && errno != EINTR;
     }
     for (ssize_t left = count; left > 0; left -= moved) {
         moved = refused ? -1 : splice(ends[0], NULL, output, NULL, (size_t)left, 0);
@@ -272,7 +272,8 @@ static void remove_temporary(void)
 
 /* The handler of every signal that would end the program: removes the temporary file, then lets the signal do what it
  * does without a handler. All signals are held back in here, and all calls are allowed in a handler
- * (signal-safety(7)). Not SA_RESETHAND: a second signal could be deadly before the first has done its work. */
+ * (signal-safety(7)). Not SA_RESETHAND: that gives up the handler before signals are held back, and a second one could
+ * be deadly just then. */
 static void end_by_signal(int signal_number)
 {
     sigset_t this_one;
@@ -379,7 +380,7 @@ static void keep_permissions(void)
     if (old < 0 && errno == ENOENT)
         return; /* nothing to replace */
     if (old >= 0 && fstat(old, &before) == 0 && S_ISREG(before.st_mode) && before.st_uid == owner) {
-        /* Only root can give a file away; its owner can give it to a group of his. */
+        /* Only root can give a file away; its owner can give it to a group that he belongs to. */
         bool kept = fchown(output, owner, before.st_gid) == 0 || fchown(output, (uid_t)-1, before.st_gid) == 0;
         mode = copy_acl(old, kept) ? 0777 : 0700;
         if (fstat(old, &after) != 0)
@@ -401,8 +402,8 @@ static bool same_file(const struct stat *one, const struct stat *other)
 }
 
 /* Opens the directory of what path leads to, and notes its name there: of the file whose status is OLD, or of a new one
- * if that is NULL. Where realpath says that links lead counts only if it is what the kernel has opened. Returns false
- * if it is not: path is a symbolic link to nothing, or somebody is changing it just now. */
+ * if that is NULL. What realpath says counts only if it names the file that the kernel has opened. Returns false if it
+ * does not: path is a symbolic link to nothing, or somebody is changing it just now. */
 static bool open_directory(const struct stat *old)
 {
     struct stat there;

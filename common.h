@@ -3,7 +3,8 @@
  * trace, waiting for the other side, and sockets.
  *
  * Read server.c first, from top to bottom, then client.c, and look here when you meet a new name. A function that
- * returns bool returns true if it succeeded, and false with errno set if it did not.
+ * returns bool returns true if it succeeded, and false with errno set if it did not, unless its comment says
+ * otherwise.
  *
  * Whoever includes this has defined PROGRAM, its name, and help, what -h prints: a line with the synopsis, then the
  * rest.
@@ -66,7 +67,7 @@ static bool keep_serving;                   /* -k, of the server: no progress li
 
 static int transcript = STDOUT_FILENO;      /* where the transcript goes: elsewhere when the file itself goes there */
 static bool output_was_closed;              /* standard output was closed when the program started */
-static bool patience_ran_out;               /* our own clock ended a wait; the kernel has an ETIMEDOUT of its own */
+static bool patience_ran_out;               /* our clock ended the last wait; the kernel has an ETIMEDOUT of its own */
 static bool progress_visible;               /* the progress line stands on the terminal */
 
 /* Writes all LENGTH bytes to FD, a file, pipe or terminal on this machine, and waits for it as long as it takes,
@@ -263,7 +264,8 @@ static inline int64_t microseconds(void)
 }
 
 /* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, or -1 if the system
- * does not tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, which is another name for TIOCOUTQ). */
+ * does not tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, which is another name for TIOCOUTQ; "unsent"
+ * there means not acknowledged). */
 static inline int send_queue(int fd)
 {
     int bytes = 0, failed = 1;
@@ -422,8 +424,8 @@ static inline int wait_for_peer(int fd, short events)
     if (waiting.since == 0 || queue < waiting.queue) /* the other side's kernel has acknowledged bytes: progress too */
         waiting.since = now;
     waiting.queue = queue;
-    if (patience > 0 && now - waiting.since >= (int64_t)patience * SECOND) {
-        patience_ran_out = true;
+    patience_ran_out = patience > 0 && now - waiting.since >= (int64_t)patience * SECOND;
+    if (patience_ran_out) {
         errno = ETIMEDOUT;
         return -1;
     }
@@ -516,7 +518,7 @@ static inline void print_buffers(int fd)
  * rmem_max, doubles it to have room for its own bookkeeping, and goes no lower than a floor that comes from the
  * size of its struct sk_buff (socket(7), whose floors are those of an older kernel). To count for the window scale
  * this must happen before listen or connect (tcp(7)). With -b 0 nothing is set, and the kernel tunes both sizes
- * while the connection runs; setting a size ends that. */
+ * while the connection runs, each until you set that one. */
 static inline void set_buffers(int fd)
 {
     static bool printed;

@@ -117,7 +117,7 @@ static int listen_for_clients(void)
             continue;
         }
         set_nonblocking(listener);
-        /* The connections that are accepted from it inherit both of these, on Linux, macOS and the BSDs. */
+        /* The connections that are accepted from it inherit what these two set, on Linux, macOS and the BSDs. */
         reset_on_close(listener);
         set_buffers(listener);
 
@@ -198,6 +198,7 @@ static void serve_client(int connection)
     char reply[REPLY_MAX] = "";
     size_t in_block, length = 0, dropped = 0;
     ssize_t count = 0;
+    int64_t end;
     struct sockaddr_storage peer;
     socklen_t peer_length = sizeof peer;
 
@@ -234,7 +235,8 @@ static void serve_client(int connection)
     print("Output stream close");
 
     /* Until the client's kernel has everything, FIN included, every byte that it acknowledges is progress. After that
-     * the client has -t for its whole reply, however slowly it sends it. If -t is over before, read's wait says so. */
+     * the client has -t for its whole reply, however slowly it sends it. If -t is over in this loop, the wait after
+     * read says so. */
     while (send_queue(connection) > 0 && wait_for_peer(connection, POLLIN) == 0)
         ;
     trace(connection, "waits for the answer, and can still hear it");
@@ -251,16 +253,17 @@ static void serve_client(int connection)
     print("%d：%s", connection, acknowledgement);
 
     /* Now close may send FIN. But with something unread it would still send a reset (RFC 2525, 2.17), so we first
-     * read and drop what else the client sends: other programs may pad their reply, or end it with a newline. For this
-     * courtesy, the last thing that this process does, a short limit takes the place of -t. */
+     * read and drop what else the client sends: other programs may pad their reply, or end it with a newline. This
+     * courtesy has a limit of its own, however much progress the client makes. */
     if (!fin_on_close(connection) && errno != EINVAL) /* macOS: both halves are closed, so there is nothing to reset */
         warn(errno, "client %d will see a reset", connection);
-    patience = DRAIN_SECONDS;
     restart_clock();
+    end = microseconds() + DRAIN_SECONDS * SECOND;
     do {
         count = read(connection, block, sizeof block);
         dropped += count > 0 ? (size_t)count : 0;
-    } while (dropped < DRAIN_BYTES && (count > 0 || (count < 0 && wait_to_retry(connection, POLLIN))));
+    } while (dropped < DRAIN_BYTES && microseconds() < end &&
+             (count > 0 || (count < 0 && wait_to_retry(connection, POLLIN))));
     trace(connection, count == 0 ? "end-of-file: the client has closed too" : "no end-of-file from the client");
     close(connection);
     trace(-1, "closed");
@@ -328,8 +331,8 @@ static size_t read_source(int connection, char block[BLOCK_SIZE])
     return (size_t)count;
 }
 
-/* Checks that the file is still what it was when it was opened. Warns if it was written to, and ends the program if
- * fewer bytes could be read than it had, or claimed to have. */
+/* Compares size and time of last change of the file with those at the start. Warns if it was written to, and ends the
+ * program if fewer bytes could be read than it had, or claimed to have. */
 static void compare_source(void)
 {
     const intmax_t size = source_status.st_size;
@@ -389,8 +392,8 @@ static void prepare_for_many(int listener)
         sigdelset(&mask_while_waiting, numbers[i]); /* also if whoever started us had blocked them */
 }
 
-/* Waits for a client on LISTENER (none if it is -1) or a signal, for MILLISECONDS at most (-1: for ever). Then collects
- * the children that have ended. Returns true if a client is there. */
+/* Waits for a client on LISTENER (none if it is -1) or a signal, for MILLISECONDS, less than 1000, at most (-1: for
+ * ever). Then collects the children that have ended. Returns true if a client is there. */
 static bool wait_for_event(int listener, int milliseconds)
 {
     const struct timespec limit = { .tv_nsec = milliseconds * 1000000L };

@@ -88,7 +88,10 @@ slow() {
         "$client" -t 9 -p PORT sourced >slow.said 2>&1 & seven=$!
     "$pair" slow.output "$server" -t 9 -p 0 large @ \
         sh -c '"$0" -t 1 -p "$1" - | (sleep 2; cat >piped)' "$client" PORT >slow.said 2>&1 & eight=$!
-    wait $one $two $three $four $five $six $seven $eight
+    # Who has acknowledged before reading may read on, but keeps the server for a second only.
+    "$pair" slow.thanks "$server" -v -b 256K -p 0 small @ \
+        "$peer" connect PORT buffers 4096 put "$thanks" slow 100000 thanked close >slow.said 2>&1 & nine=$!
+    wait $one $two $three $four $five $six $seven $eight $nine
     for pace in '1025 small' '64K small' '1M large' '4M huge' '0 larger'; do
         check "a slow reader, -b ${pace% *}" is "$(cat slow."${pace% *}"/status)" '0 0'
         check "a slow reader, -b ${pace% *}: the file" same "${pace#* }" slow."${pace% *}"/file
@@ -97,6 +100,9 @@ slow() {
     check 'a slow source' is "$(cat slow.source/status)$(cat sourced)" '0 0abcd'
     check 'a slow output' is "$(cat slow.output/status)" '0 0'
     check 'a slow output: all of it' same large piped
+    check 'an acknowledgement too early' is "$(cat slow.thanks/status)" '0 0'
+    check 'an acknowledgement too early: the rest arrives' same small thanked
+    check 'an acknowledgement too early: nobody waits for the rest' grep -q ' no end-of-file' slow.thanks/server.err
 }
 
 # Sends $3 with -b $1 and -t $patience to a peer that reads $2 bytes a second, and after that acknowledges. In slow.$1.

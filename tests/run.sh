@@ -421,7 +421,7 @@ progress() {
         /^server: [0-9.]* MB, [0-9.]* MB\/s, [0-9]* %, [0-9]* s left *$/ {
             lines++
             megabytes = $2; rate = $4; percent = $6; left = $8
-            if (megabytes < 2 || megabytes > 4 || (percent - megabytes * 25) ^ 2 > 4) wrong = 1
+            if (megabytes > 4 || (percent - megabytes * 25) ^ 2 > 4) wrong = 1
             if (megabytes + 0.05 < 0.5 * (rate - 0.05)) wrong = 1 # nothing is shown in the first half second
             if ((4.05 - megabytes) < (left - 0.5) * (rate - 0.05)) wrong = 1
             if ((3.95 - megabytes) > (left + 0.5) * (rate + 0.05)) wrong = 1
