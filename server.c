@@ -258,7 +258,7 @@ static void serve_client(int connection)
     if (!fin_on_close(connection) && errno != EINVAL) /* macOS: both halves are closed, so there is nothing to reset */
         warn(errno, "client %d will see a reset", connection);
     restart_clock();
-    end = microseconds() + DRAIN_SECONDS * SECOND;
+    end = microseconds() + (int64_t)DRAIN_SECONDS * SECOND;
     do {
         count = read(connection, block, sizeof block);
         dropped += count > 0 ? (size_t)count : 0;
