@@ -1,11 +1,11 @@
 /*
- * packets.c - runs a command and writes down every TCP segment that crosses the loopback interface meanwhile.
+ * packets.c - runs a command and writes down every TCP segment that its programs send to each other.
  *
  *     packets FILE COMMAND [ARGUMENT...]
  *
- * COMMAND runs in a network namespace of its own where that is allowed (as root, or in a user namespace, which needs no
- * root); else, for whoever may look at it, on the machine's loopback interface, where other connections are seen too.
- * FILE gets a line for each segment, in the order in which they were sent:
+ * COMMAND runs in a network namespace of its own, made by root or in a user namespace, which needs no root: on the
+ * machine's own loopback interface the connections of others would be seen too. FILE gets a line for each segment, in
+ * the order in which they were sent:
  *
  *     13:45:35.991567 server sends PSH+ACK seq 1 ack 1 length 1152 window 1152 port 40001
  *
@@ -72,15 +72,14 @@ static void print(FILE *file, const struct segment *segment)
         die("write");
 }
 
-/* Takes all segments there are. After the end of COMMAND a connection may take another moment to end, unless it is one
- * of somebody else. */
+/* Takes all segments there are. After the end of COMMAND a connection may take another moment to end. */
 static void print_all(FILE *file)
 {
     struct segment segment;
     int64_t until = microseconds() + (int64_t)LAST_MILLISECONDS * 1000;
 
     for (;;) {
-        bool over = !wire.private || all_ended() || microseconds() >= until;
+        bool over = all_ended() || microseconds() >= until;
         if (next_segment(&segment, over ? 0 : 10))
             print(file, &segment);
         else if (over)

@@ -1,8 +1,8 @@
 /*
  * wire.h - sees the TCP segments that cross the loopback interface, for packets.c and claims.c.
  *
- * open_wire goes into a network namespace of its own, if this process may make one (network_namespaces(7)); nobody need
- * be root for that (user_namespaces(7)). There it opens a packet socket (packet(7)), whose kernel writes what it sees
+ * open_wire goes into a network namespace of its own (network_namespaces(7)), where nobody else's connections are; nobody
+ * need be root for that (user_namespaces(7)). There it opens a packet socket (packet(7)), whose kernel writes what it sees
  * into a ring of memory, with the time. next_segment takes one segment after the other from there, whenever it likes:
  * looking does not disturb what is looked at. IPv4 only. Include tools.h first.
  */
@@ -12,7 +12,9 @@
 #include <net/if.h>
 #include <netpacket/packet.h>
 #include <sched.h>
+#ifndef __STDC_NO_ATOMICS__
 #include <stdatomic.h>
+#endif
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -53,7 +55,6 @@ struct segment {
 
 static struct {
     int fd;
-    bool private;           /* in a namespace of its own, where all is ours */
     unsigned char *ring;
     unsigned next;          /* the frame to be looked at next */
     struct conversation conversations[CONVERSATIONS];
@@ -91,11 +92,13 @@ static inline bool enter_namespace(void)
 static inline const char *open_wire(void)
 {
     const struct ring_request room = { BLOCK_SIZE, FRAMES / (BLOCK_SIZE / FRAME_SIZE), FRAME_SIZE, FRAMES };
-    const int version = VERSION_2, all = 0x0003; /* ETH_P_ALL: another protocol than this sees no outgoing packets */
+    const uint16_t all = 0x0003; /* ETH_P_ALL: another protocol than this sees no outgoing packets */
+    const int version = VERSION_2;
     struct sockaddr_ll name = { .sll_family = AF_PACKET, .sll_protocol = htons(all) };
     void *ring;
 
-    wire.private = enter_namespace();
+    if (!enter_namespace())
+        return "network namespace";
     name.sll_ifindex = (int)if_nametoindex("lo");
     wire.fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* protocol 0: nothing yet */
     if (wire.fd < 0)
@@ -120,6 +123,14 @@ static inline unsigned lost_packets(void)
 
     must(getsockopt(wire.fd, SOL_PACKET, STATISTICS, &counts, &length), "PACKET_STATISTICS");
     return counts.drops;
+}
+
+/* Keeps what stands before and after it in memory apart. The compilers that do not know it (tcc) mix nothing up. */
+static inline void fence(void)
+{
+#ifndef __STDC_NO_ATOMICS__
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
 }
 
 static inline uint32_t number(const unsigned char *at, int length)
@@ -217,11 +228,11 @@ static inline bool next_segment(struct segment *segment, int milliseconds)
                 die("poll");
             continue;
         }
-        atomic_thread_fence(memory_order_acquire); /* what the kernel wrote before the status is read after it */
+        fence(); /* what the kernel wrote before the status is read after it */
         segment->time = (struct timespec){ .tv_sec = (time_t)frame->seconds, .tv_nsec = (long)frame->nanoseconds };
         /* Each packet is seen twice on the loopback interface, as it goes and as it comes. */
         found = name->sll_pkttype == PACKET_OUTGOING && look(at + frame->network, frame->kept, frame->length, segment);
-        atomic_thread_fence(memory_order_release);
+        fence();
         frame->status = FOR_KERNEL;
         wire.next = (wire.next + 1) % FRAMES;
     }
