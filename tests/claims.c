@@ -984,10 +984,8 @@ int main(int argc, char *argv[])
 {
     int count[SKIPPED + 1] = { 0 }, chosen = argc > 1 ? argc - 1 : EXPERIMENTS;
 
-    tool = "claims";
+    begin("claims");
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);      /* what an experiment said before it died is kept */
-    signal(SIGALRM, SIG_DFL);                   /* whoever started us may have ignored these */
-    signal(SIGCHLD, SIG_DFL);
     if (argc == 2 && strcmp(argv[1], "-l") == 0) {
         for (int i = 0; i < EXPERIMENTS; i++)
             print_claim(i);

@@ -363,7 +363,7 @@ int main(int argc, char *argv[])
     uint64_t seed = any_seed();
     int letter, slash = (int)(strrchr(argv[0], '/') == NULL ? 0 : strrchr(argv[0], '/') - argv[0] + 1);
 
-    tool = "crowd";
+    begin("crowd");
     while ((letter = getopt(argc, argv, "n:s:")) != -1)
         if (letter == 'n')
             clients = atoi(optarg);

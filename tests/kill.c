@@ -193,7 +193,7 @@ int main(int argc, char *argv[])
     int64_t began, shown;
     int letter, runs = 120, done = 0, broken = 0;
 
-    tool = "kill";
+    begin("kill");
     while ((letter = getopt(argc, argv, "n:s:")) != -1)
         if (letter == 'n')
             runs = atoi(optarg);

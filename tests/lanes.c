@@ -205,7 +205,7 @@ int main(int argc, char *argv[])
     int letter, count = 2, running = 0, ended, silent = 0, came;
     char path[PATH_MAX];
 
-    tool = "lanes";
+    begin("lanes");
     while ((letter = getopt(argc, argv, "+j:t:")) != -1)
         *(letter == 't' ? &limit : &count) = letter == '?' ? 0 : atoi(optarg);
     if (count < 1 || count > LANES_MAX || argc - optind < 2) {

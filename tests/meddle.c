@@ -374,7 +374,7 @@ int main(int argc, char *argv[])
         { "noshare", 1, ON_LINUX(noshare) },
     };
 
-    tool = "meddle";
+    begin("meddle");
     for (size_t i = 0; argc > 1 && i < ELEMENTS(modes); i++)
         if (strcmp(argv[1], modes[i].name) == 0 && argc - 2 >= modes[i].least)
             return modes[i].function != NULL ? modes[i].function(argv + 2) : CANNOT;

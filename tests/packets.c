@@ -96,7 +96,7 @@ int main(int argc, char *argv[])
     FILE *file;
     int status;
 
-    tool = "packets";
+    begin("packets");
     if (argc < 3) {
         fputs("usage: packets FILE COMMAND [ARGUMENT...]\n", stderr);
         return 2;
@@ -109,7 +109,6 @@ int main(int argc, char *argv[])
     file = fopen(argv[1], "w");
     if (file == NULL)
         die(argv[1]);
-    signal(SIGCHLD, SIG_DFL); /* whoever started us may have ignored it, and then there is no status */
     command = start_program(argv + 2, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
         must(sigaction(deadly[i], &action, NULL), "sigaction");

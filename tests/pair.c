@@ -274,7 +274,7 @@ int main(int argc, char *argv[])
     struct command server, client = { .words = NULL };
     int letter, times = 0, jobs = 1, at;
 
-    tool = "pair";
+    begin("pair");
     while ((letter = getopt(argc, argv, "+j:k:t")) != -1)
         switch (letter) {
         case 'j': jobs = atoi(optarg); break;

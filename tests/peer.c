@@ -363,7 +363,7 @@ int main(int argc, char *argv[])
         { "strerror", print_errors },
     };
 
-    tool = "peer";
+    begin("peer");
     signal(SIGPIPE, SIG_IGN);
     alarm(LIMIT);
     for (size_t i = 0; argc > 2 && i < ELEMENTS(roles); i++)

@@ -56,6 +56,20 @@ static inline int must(int result, const char *what)
     return result;
 }
 
+/* Begins the program NAME the same way for everybody who starts it: the standard descriptors are open, so that nothing
+ * else is taken for one of them, and its alarm and the end of a child are told. */
+static inline void begin(const char *name)
+{
+    int fd;
+
+    tool = name;
+    while ((fd = must(open("/dev/null", O_RDWR), "/dev/null")) <= STDERR_FILENO)
+        ;
+    must(close(fd), "close");
+    signal(SIGALRM, SIG_DFL);
+    signal(SIGCHLD, SIG_DFL);
+}
+
 /* Returns microseconds on a clock that never jumps. */
 static inline int64_t microseconds(void)
 {

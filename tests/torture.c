@@ -359,7 +359,7 @@ int main(int argc, char *argv[])
     int letter, workers = 4, sample = CASES_MAX, bad = 0;
     uint64_t seed = any_seed();
 
-    tool = "torture";
+    begin("torture");
     while ((letter = getopt(argc, argv, "j:n:o:s:")) != -1)
         switch (letter) {
         case 'j': workers = atoi(optarg); break;
