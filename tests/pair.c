@@ -14,8 +14,9 @@
  * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same
  * of the client, status, one line with both statuses, and milliseconds, from the start of the server to the end of
  * both. All are emptied before anything starts, and DIRECTORY/got is removed, for a client to make. A status is what
- * the shell would say; "none" for a client that never started because the server ended first. Exits with 0 when both
- * have ended, within LIMIT seconds.
+ * the shell would say; "none" for a client that never started because the server ended first. Whatever is left GRACE
+ * seconds after one of the two has ended is told to end, too (SIGTERM). Exits with 0 when both have ended by themselves,
+ * within LIMIT seconds.
  *
  * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
  * numbers: seconds from the start of the first client to the end of all; the same from the start of the server; and the
@@ -29,7 +30,7 @@
 #include <ctype.h>
 #include <sys/resource.h>
 
-enum { LIMIT = 120, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, CANNOT_SEE = 77 };
+enum { LIMIT = 120, GRACE = 15, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, CANNOT_SEE = 77 };
 
 struct command {
     char **words;               /* ends with NULL */
@@ -238,11 +239,29 @@ static struct command redirected(char **first)
     return command;
 }
 
+/* The handler of SIGCHLD: one has ended. */
+static void hurry(int signal_number)
+{
+    (void)signal_number;
+    alarm(GRACE);
+}
+
+static volatile sig_atomic_t late;
+
+/* The handler of SIGALRM. */
+static void end_all(int signal_number)
+{
+    late = signal_number;
+    kill(0, SIGTERM); /* which we ignore ourselves */
+}
+
 /* Runs both in the first form, and leaves what they said and how they ended in DIRECTORY. */
 static int keep(const char *directory, char **server_words, char **client_words)
 {
     static const char *const names[] = { "server.out", "server.err", "client.out", "client.err", "server.status",
                                          "client.status", "status", "milliseconds" };
+    const struct sigaction at_end = { .sa_handler = hurry, .sa_flags = SA_RESTART | SA_NOCLDSTOP };
+    const struct sigaction too_late = { .sa_handler = end_all, .sa_flags = SA_RESTART };
     char path[PATH_MAX], status[16] = "none";
     int64_t began = microseconds(), first;
     int fds[ELEMENTS(names)], servers, clients;
@@ -258,6 +277,9 @@ static int keep(const char *directory, char **server_words, char **client_words)
         die(path);
     struct command server = { .words = server_words, .out = fds[0], .err = fds[1] };
     struct command client = { .words = client_words, .out = fds[2], .err = fds[3] };
+    signal(SIGTERM, SIG_IGN);
+    must(sigaction(SIGCHLD, &at_end, NULL), "sigaction");
+    must(sigaction(SIGALRM, &too_late, NULL), "sigaction");
     clients = run(&server, &client, 1, 1, false, &first);
     servers = finish(&server, server.pid);
     if (clients >= 0)
@@ -266,7 +288,7 @@ static int keep(const char *directory, char **server_words, char **client_words)
         dprintf(fds[6], "%d %s\n", servers, status) < 0 ||
         dprintf(fds[7], "%jd\n", (intmax_t)((microseconds() - began) / 1000)) < 0)
         die(directory);
-    return 0;
+    return late != 0;
 }
 
 int main(int argc, char *argv[])

@@ -59,7 +59,10 @@ skip() {
 # Runs a server and a client; see tests/pair.c. What is left of that is in p. Sets s and c to their statuses.
 run() {
     [ ! -e got ] || rm -rf got # pair itself removes p/got
-    "$pair" p "$@" || echo "FAILED: $section: the pair did not end by itself: $*"
+    "$pair" p "$@" || {
+        failed=$((failed + 1))
+        echo "FAILED: $section: the pair did not end by itself: $*"
+    }
     look p
 }
 
