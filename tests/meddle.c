@@ -35,7 +35,6 @@ enum { CANNOT = 77, ENTRIES_MAX = 32, CALLS_MAX = 5000 };
 #define ON_LINUX(function) function
 
 #include <endian.h>
-#include <glob.h>
 #include <grp.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -269,20 +268,24 @@ static int grow(char **words)
 
 static int watch(char **words)
 {
-    char now[2048], before[sizeof now] = "", pattern[PATH_MAX];
+    char now[2048], before[sizeof now] = "", name[PATH_MAX];
     int status;
     pid_t pid = start_stopped(words + 1);
 
-    snprintf(pattern, sizeof pattern, "%s/.client-*", words[0]);
     while (step(pid, &status)) {
-        glob_t found;
-        if (glob(pattern, 0, NULL, &found) != 0)
-            continue;
-        file_to_text(found.gl_pathv[0], now, sizeof now); /* there is but one */
-        globfree(&found);
-        if (strcmp(now, before) != 0)
-            puts(now);
-        memcpy(before, now, sizeof now);
+        DIR *directory = opendir(words[0]);
+        struct dirent *entry;
+        if (directory == NULL)
+            die(words[0]);
+        while ((entry = readdir(directory)) != NULL)
+            if (strncmp(entry->d_name, ".client-", 8) == 0) { /* there is but one */
+                snprintf(name, sizeof name, "%s/%s", words[0], entry->d_name);
+                file_to_text(name, now, sizeof now);
+                if (strcmp(now, before) != 0)
+                    puts(now);
+                memcpy(before, now, sizeof now);
+            }
+        closedir(directory);
     }
     return status;
 }
