@@ -4,7 +4,7 @@
  *
  *     cc -include tests/faults.h -o tests/server-faults server.c
  *     FAULT='write-socket 2 ECONNRESET' tests/server-faults ...           its second write to a socket fails
- *     FAULT='fork 1 EAGAIN-forever' tests/server-faults -k ...            its first fork fails, and each after it
+ *     FAULT='accept 1 EMFILE-forever' tests/server-faults -k ...          its first accept fails, and each after it
  *
  * Each call that may fail is replaced by a macro (the table at the end) or a function, which first asks fault whether
  * and how this call should fail. Calls are counted by name. Where the kind of descriptor matters, the name says it:
@@ -12,9 +12,10 @@
  * error. In a process that the program has forked, names begin with child-, and counting begins anew.
  *
  * The failing call is not made, except that close closes, as on Linux, and an interrupted connect goes on
- * connecting. Failures have the names that errno.h and netdb.h give them, and these: "short" moves one byte, "nothing"
- * none, "timeout" makes poll return 0, "failure" leaves errno as it was. A failure that ends in
- * -forever happens to all later calls of that name too. The mark in front says what a robust program does about it:
+ * connecting. EAGAIN on a connection takes a tick, as its time-out does, but for send, which does not wait. Failures have
+ * the names that errno.h and netdb.h give them, and these: "short" moves one byte, "nothing" none, "timeout" makes poll
+ * return 0, "failure" leaves errno as it was. A failure that ends in -forever happens to all later calls of that name
+ * too. The mark in front says what a robust program does about it:
  *
  *     +    it gets over it
  *     !    nobody may believe that the file has arrived
@@ -32,8 +33,10 @@
 #endif
 #define _POSIX_C_SOURCE 200809L
 #define _FILE_OFFSET_BITS 64
+#define _TIME_BITS 64
 
 /* All headers of the programs, before their functions become macros. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -49,9 +52,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -64,6 +67,7 @@
 #undef _GNU_SOURCE /* the program says for itself what it needs */
 #undef _POSIX_C_SOURCE
 #undef _FILE_OFFSET_BITS
+#undef _TIME_BITS
 
 enum { SHORT = 10001, NOTHING, TIMEOUT, FAILURE }; /* what is no error; far from all errno and EAI_ values */
 enum { CALLS_MAX = 96, NAME_ROOM = 32 };
@@ -138,6 +142,7 @@ static int last_fault; /* what fault returned last */
  * CALL is its name, ERRORS what may befall it. */
 static inline int fault(const char *call, const char *errors)
 {
+    static const struct timespec tick = { .tv_nsec = 100000000 };
     static pid_t first;
     const char *choice = getenv("FAULT");
     char own[NAME_ROOM], name[NAME_ROOM], failure[NAME_ROOM], *end;
@@ -164,6 +169,8 @@ static inline int fault(const char *call, const char *errors)
 
     end = failure + strspn(failure, "+!?");
     last_fault = error = failure_number(end);
+    if (error == EAGAIN && (strstr(call, "-socket") != NULL || strcmp(call, "recv") == 0))
+        nanosleep(&tick, NULL);
     errno = error == FAILURE ? 0 : error == TIMEOUT ? ETIMEDOUT : error == EAI_SYSTEM ? EMFILE : error;
     if (number == wanted && (error == SHORT || error == NOTHING || error == FAILURE))
         note("failed without text\n");
@@ -219,14 +226,29 @@ static inline int faulty_close(int fd)
     return how != 0 ? -1 : result;
 }
 
+#define RECEIVING "+short +EINTR +EAGAIN ?EAGAIN-forever ?ECONNRESET ?ETIMEDOUT"
+
 static inline ssize_t faulty_read(int fd, void *data, size_t length)
 {
-    static const char *const errors[] = {
-        "+short +EINTR +EAGAIN ?EAGAIN-forever ?ECONNRESET ?ETIMEDOUT", "+short +EINTR +EAGAIN !EIO",
-        "+short +EINTR !EIO", "+short +EINTR !EIO", "+short +EINTR !EIO" };
+    static const char *const errors[] = { RECEIVING, "+short +EINTR +EAGAIN !EIO", "+short +EINTR !EIO",
+                                          "+short +EINTR +EAGAIN !EIO", "+short +EINTR !EIO" };
     int how = fault_of_kind(fd, "read", errors);
 
     return how == 0 ? read(fd, data, length) : how == SHORT ? read(fd, data, 1) : -1;
+}
+
+static inline ssize_t faulty_send(int fd, const void *data, size_t length, int flags)
+{
+    int how = fault("send", "+short +EINTR +EAGAIN +EAGAIN-forever !ECONNRESET !EPIPE"); /* as MSG_DONTWAIT has it */
+
+    return how == 0 ? send(fd, data, length, flags) : how == SHORT ? send(fd, data, 1, flags) : -1;
+}
+
+static inline ssize_t faulty_recv(int fd, void *data, size_t length, int flags)
+{
+    int how = fault("recv", RECEIVING);
+
+    return how == 0 ? recv(fd, data, length, flags) : how == SHORT ? recv(fd, data, 1, flags) : -1;
 }
 
 static inline ssize_t faulty_write(int fd, const void *data, size_t length)
@@ -280,32 +302,24 @@ static inline int faulty_getaddrinfo(const char *host, const char *service, cons
     return getaddrinfo(host != NULL && strcmp(host, "localhost") == 0 ? NULL : host, service, hints, list);
 }
 
-#ifdef __linux__
-/* Whatever splice refuses or does not know, at either end, read and write do, but for a connection that is lost. */
-static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t *to_offset, size_t length,
-                                    unsigned flags)
+/* What may befall a setsockopt: what only keeps a connection alive can be done without. */
+static inline const char *errors_of_setsockopt(int fd, int level, int option, ...)
 {
-    struct stat status;
-    bool pipe = fstat(from, &status) == 0 && S_ISFIFO(status.st_mode);
-    int how = fault(pipe ? "splice-pipe" : "splice-socket",
-                    pipe ? "+short +nothing +EINTR +EAGAIN +EAGAIN-forever +EINVAL EIO ENOSPC"
-                         : "+short +nothing +EINTR +EAGAIN +EAGAIN-forever +EINVAL ?ECONNRESET ?ETIMEDOUT");
-
-    if (how != 0 && how != SHORT)
-        return how == NOTHING ? 0 : -1;
-    return splice(from, from_offset, to, to_offset, how == SHORT ? 1 : length, flags);
+    (void)fd;
+    return level != SOL_SOCKET || option == SO_KEEPALIVE ? "+EINVAL" : "ENOBUFS";
 }
 
-#define splice(...)      faulty_splice(__VA_ARGS__)
-#define fgetxattr(...)   (fault("fgetxattr", "EACCES EIO") != 0 ? -1 : fgetxattr(__VA_ARGS__))
-#define fsetxattr(...)   (fault("fsetxattr", "EPERM ENOTSUP ENOSPC") != 0 ? -1 : fsetxattr(__VA_ARGS__))
-#define fremovexattr(...) (fault("fremovexattr", "EPERM ENOTSUP") != 0 ? -1 : fremovexattr(__VA_ARGS__))
+#ifdef __linux__
+#define lgetxattr(...)   (fault("lgetxattr", "+EACCES +EIO") != 0 ? -1 : lgetxattr(__VA_ARGS__))
+#define statx(...)       (fault("statx", "+EIO +ENOSYS") != 0 ? -1 : statx(__VA_ARGS__))
 #endif
 
 #define open(...)        faulty_open(__VA_ARGS__)
 #define close(...)       faulty_close(__VA_ARGS__)
 #define read(...)        faulty_read(__VA_ARGS__)
+#define recv(...)        faulty_recv(__VA_ARGS__)
 #define write(...)       faulty_write(__VA_ARGS__)
+#define send(...)        faulty_send(__VA_ARGS__)
 #define poll(...)        faulty_poll(__VA_ARGS__)
 #define connect(...)     faulty_connect(__VA_ARGS__)
 #define getaddrinfo(...) faulty_getaddrinfo(__VA_ARGS__)
@@ -315,34 +329,32 @@ static inline ssize_t faulty_splice(int from, off_t *from_offset, int to, off_t 
 #define socket(...)      (fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0 ? -1 : socket(__VA_ARGS__))
 #define accept(...)      (fault("accept", "+EINTR +EAGAIN EAGAIN-forever +ECONNABORTED EMFILE ENOMEM") != 0 ? -1 : \
                           accept(__VA_ARGS__))
-#define pipe(...)        (fault("pipe", "+EMFILE +ENFILE") != 0 ? -1 : pipe(__VA_ARGS__))
 #define bind(...)        (fault("bind", "EADDRINUSE EACCES EADDRNOTAVAIL") != 0 ? -1 : bind(__VA_ARGS__))
 #define listen(...)      (fault("listen", "EADDRINUSE") != 0 ? -1 : listen(__VA_ARGS__))
 #define getnameinfo(...) \
     (fault("getnameinfo", "EAI_AGAIN EAI_MEMORY EAI_SYSTEM") != 0 ? last_fault : getnameinfo(__VA_ARGS__))
 #define shutdown(...)    (fault("shutdown", "!ENOTCONN") != 0 ? -1 : shutdown(__VA_ARGS__))
 #define getsockname(...) (fault("getsockname", "ENOBUFS") != 0 ? -1 : getsockname(__VA_ARGS__))
-#define getpeername(...) (fault("getpeername", "!ENOTCONN") != 0 ? -1 : getpeername(__VA_ARGS__))
-#define setsockopt(...)  (fault("setsockopt", "ENOBUFS") != 0 ? -1 : setsockopt(__VA_ARGS__))
+#define getpeername(...) (fault("getpeername", "ENOTCONN") != 0 ? -1 : getpeername(__VA_ARGS__))
+#define setsockopt(...) \
+    (fault("setsockopt", errors_of_setsockopt(__VA_ARGS__)) != 0 ? -1 : setsockopt(__VA_ARGS__))
 #define getsockopt(fd, level, ...) \
     (fault("getsockopt", (level) == SOL_SOCKET ? "ENOBUFS" : "+EINVAL") != 0 ? -1 : getsockopt(fd, level, __VA_ARGS__))
 #define ioctl(...)       (fault("ioctl", "+EINVAL") != 0 ? -1 : ioctl(__VA_ARGS__))
 #define fcntl(...)       (fault("fcntl", errors_of_fcntl(__VA_ARGS__)) != 0 ? -1 : fcntl(__VA_ARGS__))
 #define stat(...)        (fault("stat", "EACCES EIO") != 0 ? -1 : stat(__VA_ARGS__))
-#define lstat(...)       (fault("lstat", "+EIO") != 0 ? -1 : lstat(__VA_ARGS__))
+#define lstat(...)       (fault("lstat", "EIO") != 0 ? -1 : lstat(__VA_ARGS__))
 #define fstat(...)       (fault("fstat", "EIO") != 0 ? -1 : fstat(__VA_ARGS__))
-#define fstatat(...)     (fault("fstatat", "EACCES EIO") != 0 ? -1 : fstatat(__VA_ARGS__))
 #define access(...)      (fault("access", "EACCES EIO") != 0 ? -1 : access(__VA_ARGS__))
-#define realpath(...)    (fault("realpath", "+ENOENT EACCES ELOOP") != 0 ? NULL : realpath(__VA_ARGS__))
-#define fchdir(...)      (fault("fchdir", "EACCES") != 0 ? -1 : fchdir(__VA_ARGS__))
+#define realpath(...)    (fault("realpath", "ENOENT EACCES ELOOP") != 0 ? NULL : realpath(__VA_ARGS__))
+#define chdir(...)       (fault("chdir", "EACCES") != 0 ? -1 : chdir(__VA_ARGS__))
 #define fchmod(...)      (fault("fchmod", "EPERM EIO") != 0 ? -1 : fchmod(__VA_ARGS__))
 #define fchown(...)      (fault("fchown", "EPERM EIO") != 0 ? -1 : fchown(__VA_ARGS__))
-#define pread(...)       (fault("pread", "EIO") != 0 ? -1 : pread(__VA_ARGS__))
-#define fsync(...)       (fault("fsync", "+EINTR !EIO !ENOSPC") != 0 ? -1 : fsync(__VA_ARGS__))
+#define fsync(...)       (fault("fsync", "+EINTR +EINVAL !EIO !ENOSPC") != 0 ? -1 : fsync(__VA_ARGS__))
 #define rename(...)      (fault("rename", "!EACCES !ENOSPC !EIO") != 0 ? -1 : rename(__VA_ARGS__))
 #define unlink(...)      (fault("unlink", "EIO") != 0 ? -1 : unlink(__VA_ARGS__))
-#define fork(...)        (fault("fork", "+EAGAIN +ENOMEM EAGAIN-forever") != 0 ? -1 : fork(__VA_ARGS__))
-#define pselect(...)     (count_wait(), fault("pselect", "+EINTR ENOMEM") != 0 ? -1 : pselect(__VA_ARGS__))
+#define fork(...)        (fault("fork", "EAGAIN ENOMEM") != 0 ? -1 : fork(__VA_ARGS__))
+#define waitpid(...)     (fault("waitpid", "+EINTR +ECHILD") != 0 ? -1 : waitpid(__VA_ARGS__))
 #define signal(...)      (fault("signal", "EINVAL") != 0 ? SIG_ERR : signal(__VA_ARGS__))
 #define sigaction(...)   (fault("sigaction", "EINVAL") != 0 ? -1 : sigaction(__VA_ARGS__))
 #define sigprocmask(...) (fault("sigprocmask", "EINVAL") != 0 ? -1 : sigprocmask(__VA_ARGS__))

@@ -495,8 +495,8 @@ static inline void finish(int side)
 }
 
 /* True if the program of SIDE has said on standard error why it failed, or, if its status is 0, that it has nothing
- * or one thing to say: one line in its name. The lines that tell the port and count clients may be there, too, and
- * those of the trace, which begin with the time of day, and, if ELSE_TOO, any others. */
+ * or one thing to say: one line in its name. The line that tells the port may be there, too, and those of the
+ * trace, which begin with the time of day, and, if ELSE_TOO, any others. */
 static inline bool explains(int side, bool else_too)
 {
     char start[16], digit[2];
@@ -508,7 +508,7 @@ static inline bool explains(int side, bool else_too)
         if (end == NULL)
             return false;
         if (strncmp(line, start, strlen(start)) == 0)
-            messages += strncmp(line, "server: listening on ", 21) != 0 && strncmp(line, "server: clients ", 16) != 0;
+            messages += strncmp(line, "server: listening on ", 21) != 0;
         else if (!else_too && sscanf(line, "%1[0-9]", digit) != 1)
             return false;
     }
