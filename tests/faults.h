@@ -12,10 +12,10 @@
  * error. In a process that the program has forked, names begin with child-, and counting begins anew.
  *
  * The failing call is not made, except that close closes, as on Linux, and an interrupted connect goes on
- * connecting. EAGAIN on a connection takes a tick, as its time-out does, but for send, which does not wait. Failures have
- * the names that errno.h and netdb.h give them, and these: "short" moves one byte, "nothing" none, "timeout" makes poll
- * return 0, "failure" leaves errno as it was. A failure that ends in -forever happens to all later calls of that name
- * too. The mark in front says what a robust program does about it:
+ * connecting. EAGAIN on a connection takes a tick, as its time-out does, but for send, which does not wait. Failures
+ * have the names that errno.h and netdb.h give them, and these: "short" moves one byte, "nothing" none, "timeout" makes
+ * poll return 0, "failure" leaves errno as it was. A failure that ends in -forever happens to all later calls of that
+ * name too. The mark in front says what a robust program does about it:
  *
  *     +    it gets over it
  *     !    nobody may believe that the file has arrived

@@ -6,7 +6,7 @@
  * runs "sh SCRIPT -s SECTION" for each SECTION, LANES (2) at a time, and ends a section that takes more than SECONDS.
  *
  * Each section runs in an empty directory and a process group of its own, both gone when it has ended; a process that
- * it leaves behind is a failure. Its last line of output must say `N passed, N failed` or `N passed, N failed, N skipped`;
+ * it leaves behind is a failure. Its last line of output must say `N passed, N failed`, perhaps `, N skipped`, too;
  * otherwise the section counts as broken. Other lines are shown if they begin with "skip"; if the section failed, all
  * but those that begin with "ok". After a few seconds of silence it says which sections are running, and the last line
  * of each.

@@ -12,7 +12,7 @@
  *     meddle acl FILE ENTRY...                  sets that list
  *     meddle default DIRECTORY ENTRY...         sets the one that new files there get
  *     meddle as UID GID,... COMMAND...          runs COMMAND as this user in these groups
- *     meddle noshare COMMAND...                 runs COMMAND without the right to make namespaces, as in many containers
+ *     meddle noshare COMMAND...                 runs COMMAND without the right to make namespaces
  *     meddle many N COMMAND...                  runs COMMAND with all descriptors below N taken
  *     meddle lease FILE COMMAND...              runs COMMAND; whoever else opens FILE has to wait until we have been
  *                                               told so and have let go of it

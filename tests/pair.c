@@ -14,8 +14,8 @@
  * The first form makes DIRECTORY if it is not there, and writes there server.out, server.err, server.status, the same
  * of the client, status, one line with both statuses, and milliseconds, from the start of the server to the end of
  * both. All are emptied before anything starts, and DIRECTORY/got is removed, for a client to make. A status is what
- * the shell would say; "none" for a client that never started because the server ended first. Whatever is left GRACE
- * seconds after one of the two has ended is told to end, too (SIGTERM). Exits with 0 when both have ended by themselves,
+ * the shell would say; "none" for a client that never started because the server ended first. What is left GRACE
+ * seconds after one of the two has ended is told to end (SIGTERM). Exits with 0 when both have ended by themselves,
  * within LIMIT seconds.
  *
  * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four

@@ -1176,7 +1176,7 @@ claims() { exec "$root/tests/claims"; }
 
 # Every call that may fail is made to fail.
 torture() {
-    [ -n "$LONG" ] || set -- -n 150
+    [ -n "$LONG" ] || set -- -n 250 # there are about 220 kinds of failure, and each comes once
     exec "$root/tests/torture" -j 12 "$@" -s "$SEED" "$server_faults" "$client_faults"
 }
 
