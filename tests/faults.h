@@ -208,7 +208,7 @@ static inline int faulty_open(const char *path, int flags, ...)
         mode = (mode_t)va_arg(arguments, int);
         va_end(arguments);
     }
-    if (fault("open", waits ? "+EINTR EACCES" : (flags & O_EXCL) != 0 ? "+EEXIST EACCES ENOSPC" :
+    if (fault("open", waits ? "+EINTR EACCES" : (flags & O_EXCL) != 0 ? "EEXIST EACCES ENOSPC" :
               "EACCES EMFILE EIO") != 0)
         return -1;
     return open(path, flags, mode);

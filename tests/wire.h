@@ -3,8 +3,8 @@
  *
  * open_wire goes into a network namespace of its own (network_namespaces(7)), where nobody else's connections are;
  * nobody need be root for that (user_namespaces(7)). There it opens a packet socket (packet(7)), whose kernel writes
- * what it sees into a ring of memory, with the time. next_segment takes one segment after the other from there, whenever it likes:
- * looking does not disturb what is looked at. IPv4 only. Include tools.h first.
+ * what it sees into a ring of memory, with the time. next_segment takes one segment after the other from there, when
+ * it is called: looking does not disturb what is looked at. IPv4 only. Include tools.h first.
  */
 #ifndef WIRE_H
 #define WIRE_H
