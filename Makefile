@@ -28,6 +28,8 @@ $(TOOLS): tests/tools.h tests/.flags
 
 tests/claims tests/packets: tests/wire.h
 
+tests/peer $(FAULTY): tests/errors.h
+
 # Remembers how things were compiled, so that other flags compile them anew.
 tests/.flags: always
 	@echo '$(COMPILE) $(LDFLAGS) $(LDLIBS)' >$@.$$$$; cmp -s $@.$$$$ $@ && rm $@.$$$$ || mv $@.$$$$ $@

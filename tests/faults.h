@@ -59,6 +59,8 @@
 #include <sys/xattr.h>
 #endif
 
+#include "errors.h"
+
 #undef _GNU_SOURCE /* the program says for itself what it needs */
 #undef _POSIX_C_SOURCE
 #undef _FILE_OFFSET_BITS
@@ -67,16 +69,19 @@ enum { SHORT = 10001, NOTHING, TIMEOUT, FAILURE }; /* what is no error; far from
 enum { CALLS_MAX = 96, NAME_ROOM = 32 };
 enum { WAITS_MAX = 2000 }; /* in a second: a look every millisecond is allowed, and who spins makes ten times as many */
 
-#define NAMED(error) { #error, error }
-static const struct { const char *name; int number; } failures[] = {
-    NAMED(EACCES), NAMED(EADDRINUSE), NAMED(EADDRNOTAVAIL), NAMED(EAFNOSUPPORT), NAMED(EAGAIN), NAMED(EBADF),
-    NAMED(ECONNABORTED), NAMED(ECONNREFUSED), NAMED(ECONNRESET), NAMED(EEXIST), NAMED(EFBIG), NAMED(EINPROGRESS),
-    NAMED(EINTR), NAMED(EINVAL), NAMED(EIO), NAMED(ELOOP), NAMED(EMFILE), NAMED(ENETUNREACH), NAMED(ENFILE),
-    NAMED(ENOBUFS), NAMED(ENOENT), NAMED(ENOMEM), NAMED(ENOSPC), NAMED(ENOTCONN), NAMED(ENOTSUP), NAMED(EOVERFLOW),
-    NAMED(EPERM), NAMED(EPIPE), NAMED(ETIMEDOUT), NAMED(EAI_AGAIN), NAMED(EAI_FAIL), NAMED(EAI_MEMORY),
-    NAMED(EAI_NONAME), NAMED(EAI_SYSTEM), { "short", SHORT }, { "nothing", NOTHING }, { "timeout", TIMEOUT },
-    { "failure", FAILURE },
-};
+/* Returns the number of the FAILURE. */
+static inline int failure_number(const char *failure)
+{
+    static const char *const others[] = { "short", "nothing", "timeout", "failure" };
+    int number = error_number(failure);
+
+    for (int i = 0; i < 4; i++)
+        if (strcmp(others[i], failure) == 0)
+            number = SHORT + i;
+    if (number == 0)
+        abort();
+    return number;
+}
 
 /* Adds a line to the book, if there is one. Leaves errno alone. */
 static inline void note(const char *format, ...)
@@ -138,7 +143,6 @@ static inline int fault(const char *call, const char *errors)
     char own[NAME_ROOM], name[NAME_ROOM], failure[NAME_ROOM], *end;
     int wanted, number, error = errno;
     bool forever;
-    size_t i = 0;
 
     last_fault = 0;
     first = first == 0 ? getpid() : first;
@@ -158,19 +162,14 @@ static inline int fault(const char *call, const char *errors)
         count_wait();
     }
 
-    while (strcmp(failures[i].name, failure + strspn(failure, "+!?")) != 0)
-        if (++i == sizeof failures / sizeof failures[0])
-            abort();
-    last_fault = error = failures[i].number;
+    end = failure + strspn(failure, "+!?");
+    last_fault = error = failure_number(end);
     errno = error == FAILURE ? 0 : error == TIMEOUT ? ETIMEDOUT : error == EAI_SYSTEM ? EMFILE : error;
-    if (number != wanted)
-        ;
-    else if (strncmp(failures[i].name, "EAI_", 4) == 0 && error != EAI_SYSTEM)
-        note("failed text %s\n", gai_strerror(error));
-    else if (error == SHORT || error == NOTHING || error == FAILURE)
+    if (number == wanted && (error == SHORT || error == NOTHING || error == FAILURE))
         note("failed without text\n");
-    else
-        note("failed text %s\n", strerror(forever && error == EAGAIN ? ETIMEDOUT : errno));
+    else if (number == wanted)
+        note("failed text %s\n", error == TIMEOUT || (forever && error == EAGAIN) ? strerror(ETIMEDOUT) :
+             error_text(end));
     return error;
 }
 

@@ -21,6 +21,7 @@
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens: PORT stands for it
  *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours
  *     peer socket FILE                makes FILE, a socket
+ *     peer strerror NAME...           prints the text of each error, as EIO or EAI_NONAME: C libraries have their own
  *     peer sizes BYTES                prints what SO_SNDBUF and SO_RCVBUF are after both were set to BYTES
  *
  * So "listen send F fin get 1025" is the plainest file server there is, and "connect P into F put '...' pad 995" the
@@ -28,6 +29,8 @@
  * Exits with 0 if all of it worked, 1 if the other side did not do its part (it reset while we read, say), 2 otherwise.
  */
 #include "tools.h"
+
+#include "errors.h"
 
 #include <sys/un.h>
 
@@ -342,11 +345,22 @@ static int print_sizes(char **words)
     return 0;
 }
 
+static int print_errors(char **words)
+{
+    for (; *words != NULL; words++) {
+        errno = EINVAL;
+        must(error_number(*words) != 0 ? 0 : -1, *words);
+        puts(error_text(*words));
+    }
+    return 0;
+}
+
 int main(int argc, char *argv[])
 {
     static const struct { const char *name; int (*function)(char **words); } roles[] = {
         { "listen", be_server }, { "connect", be_client }, { "full", be_full }, { "hold", hold },
         { "terminal", on_terminal }, { "socket", make_local_socket }, { "sizes", print_sizes },
+        { "strerror", print_errors },
     };
 
     tool = "peer";
@@ -356,6 +370,7 @@ int main(int argc, char *argv[])
         if (strcmp(argv[1], roles[i].name) == 0)
             return roles[i].function(argv + 2);
     fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... |\n"
-                    "       peer full FILE | hold COMMAND... | terminal COMMAND... | socket FILE | sizes BYTES\n");
+                    "       peer full FILE | hold COMMAND... | terminal COMMAND... | socket FILE | sizes BYTES |\n"
+                    "       peer strerror NAME...\n");
     return 2;
 }
