@@ -12,6 +12,7 @@
  *     meddle acl FILE ENTRY...                  sets that list
  *     meddle default DIRECTORY ENTRY...         sets the one that new files there get
  *     meddle as UID GID,... COMMAND...          runs COMMAND as this user in these groups
+ *     meddle noshare COMMAND...                 runs COMMAND without the right to make namespaces, as in many containers
  *     meddle many N COMMAND...                  runs COMMAND with all descriptors below N taken
  *     meddle lease FILE COMMAND...              runs COMMAND; whoever else opens FILE has to wait until we have been
  *                                               told so and have let go of it
@@ -36,6 +37,7 @@ enum { CANNOT = 77, ENTRIES_MAX = 32, CALLS_MAX = 5000 };
 #include <endian.h>
 #include <glob.h>
 #include <grp.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -317,6 +319,29 @@ static int as(char **words)
     die(words[2]);
 }
 
+/* A program for the kernel, which runs it ahead of each system call (seccomp(2)): unshare fails with EPERM, all else is
+ * let through. The constants are from linux/filter.h and linux/seccomp.h, which not every C library brings along. */
+static int noshare(char **words)
+{
+    enum { LOAD = 0x20, JUMP_IF_EQUAL = 0x15, RETURN = 0x06, ALLOW = 0x7fff0000, FAIL = 0x00050000, FILTER = 2 };
+    const struct { uint16_t code; uint8_t if_true, if_false; uint32_t value; } filter[] = {
+        { LOAD, 0, 0, 0 }, /* the number of the call */
+        { JUMP_IF_EQUAL, 0, 1, SYS_unshare },
+        { RETURN, 0, 0, FAIL | EPERM },
+        { RETURN, 0, 0, ALLOW },
+    };
+    const struct { unsigned short length; const void *filter; } program = { ELEMENTS(filter), filter };
+
+    /* Only who is not root has to promise that nothing he runs is set-user-ID. */
+    if (prctl(PR_SET_SECCOMP, FILTER, &program) != 0 &&
+        (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, FILTER, &program) != 0)) {
+        perror("meddle: noshare");
+        return CANNOT;
+    }
+    execvp(words[0], words);
+    die(words[0]);
+}
+
 #else
 #define ON_LINUX(function) NULL
 #endif
@@ -346,6 +371,7 @@ int main(int argc, char *argv[])
         { "early", 4, ON_LINUX(early) }, { "grow", 3, ON_LINUX(grow) }, { "watch", 2, ON_LINUX(watch) },
         { "state", 1, ON_LINUX(state) }, { "acl", 2, ON_LINUX(acl) },   { "default", 2, ON_LINUX(acl_of_new) },
         { "lease", 2, ON_LINUX(lease) }, { "as", 3, ON_LINUX(as) },     { "many", 2, many },
+        { "noshare", 1, ON_LINUX(noshare) },
     };
 
     tool = "meddle";
@@ -355,6 +381,6 @@ int main(int argc, char *argv[])
     fprintf(stderr, "usage: meddle early FILE DEED AFTER COMMAND... | watch DIRECTORY COMMAND... |\n"
                     "       meddle grow FILE N COMMAND... | state FILE... | acl FILE ENTRY... |\n"
                     "       meddle default DIRECTORY ENTRY... | as UID GID,... COMMAND... |\n"
-                    "       meddle many N COMMAND... | lease FILE COMMAND...\n");
+                    "       meddle many N COMMAND... | lease FILE COMMAND... | noshare COMMAND...\n");
     return 2;
 }
