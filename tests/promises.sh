@@ -4,11 +4,6 @@
 # sources that change: nobody uses these programs like this on purpose, and they have to be right all the same.
 # shellcheck shell=sh disable=SC2016,SC2154 # what stands in single quotes is for the inner shell; run.sh sets the rest
 
-# shellcheck disable=SC2034 # for run.sh
-promise_sections='urgent slow closed permissions owners names traces_left one_line sources_change empty no_terminal
-    stops'
-meddle=$root/tests/meddle
-
 # Runs the shell script $1 as the only client of a server -k that sends text, which it stops at the end. There,
 # $client is our client, $port the port, and $pid the server. What follows are more words for the server, $text of its
 # own instead.
@@ -34,7 +29,7 @@ each_line() { [ -s "$1" ] && ! grep -v "$2" "$1"; }
 
 # End-of-file is what read says it is, and nothing else: not an urgent byte, where splice ends. It is not part of the
 # file.
-urgent() {
+test_urgent() {
     make_file random 300000
     printf onetwo >two
     for b in 1025 64K 0; do
@@ -63,7 +58,7 @@ urgent() {
 
 # Whoever makes progress is not cut off, however much longer than -t it takes; here -t is 1, and each of these takes
 # more. They run at the same time.
-slow() {
+test_slow() { # early
     make_file block 1100000
     cat block block block block block block block block >huge
     head -c 300000 block >small
@@ -112,7 +107,7 @@ crawl() {
 }
 
 # A standard descriptor that is closed is no file, by none of its names, neither to send nor to receive into.
-closed() {
+test_closed() {
     ln -s /dev/stdout out-link
     ln -s /proc/self/fd/0 in-link
     beside_server '
@@ -141,7 +136,7 @@ out:0'
 state() { "$meddle" state "$@"; }
 
 # A file that replaces another one lets in nobody more, and not for a moment; a new one gets what any new one does.
-permissions() {
+test_permissions() {
     mkdir -p guarded
     "$meddle" default guarded u:7 u1234:7 g:0 m:7 o:0
     if [ $? = 77 ]; then
@@ -206,7 +201,7 @@ meanwhile() {
 }
 
 # Owners and groups: what root keeps, and what others cannot keep lets in nobody more.
-owners() {
+test_owners() {
     chmod 755 .
     mkdir -p open && chmod 777 open
     if [ "$(id -u)" != 0 ] || ! "$meddle" as 4321 4321 "$client" -h >/dev/null 2>&1; then
@@ -265,7 +260,7 @@ owners() {
 }
 
 # Names are the kernel's to resolve, at every moment.
-names() {
+test_names() {
     echo precious >precious
     mkdir -p here
     ln -s nothing dangling
@@ -333,7 +328,7 @@ names() {
 }
 
 # Nothing is left behind, whatever becomes of the directory of the destination while the file comes in.
-traces_left() {
+test_traces_left() {
     make_file random 60000
     cat random random >expected
     for end in arrive reset kill; do
@@ -375,7 +370,7 @@ moves() {
 
 # What a name may hold: newlines and control sequences, among them one of C1 in UTF-8, and letters that are to be
 # read. A message is one line, and nothing in it commands a terminal; but letters are letters.
-one_line() {
+test_one_line() {
     odd=$(printf 'a\nb\033[31m\r\302\233m\177\tżółć')
     second_half=$(printf '\302[\200-\237]') # of the control characters
     shown=$(printf 'a\\x0ab\\x1b[31m\\x0d\302\\x9bm\\x7f\\x09żółć')
@@ -435,7 +430,7 @@ one_line() {
 plain() { ! grep -qe '[[:cntrl:]]' -e "$second_half" "$1" && grep -qF -e "$2" "$1"; }
 
 # What is sent is what was there, and if it became something else meanwhile, that is said.
-sources_change() {
+test_sources_change() {
     make_file random 200000
     head -c 9000000 /dev/zero >zeros
     # All of it is in the send buffer, and the server has said that it has sent it, when the file changes.
@@ -508,7 +503,7 @@ server: 'changes' was written to while it was being sent"
 
 # A transfer that brings nothing is most often a mistake somewhere before the server: over a file that was not empty,
 # the client says so.
-empty() {
+test_empty() {
     : >nothing
     : >also
     echo old >full
@@ -526,7 +521,7 @@ client: the server sent nothing: 'link' is now empty"
 }
 
 # A terminal that is sent or received into does not become the program's own: its Ctrl-C is not for us.
-no_terminal() {
+test_no_terminal() {
     terminal_of='until cut -d " " -f 7 /proc/"$(cat pid)"/stat >terminal; do :; done 2>/dev/null'
     if [ ! -r /proc/self/stat ] || ! setsid true; then
         skip 'whose terminal it is (needs /proc and setsid)'
@@ -541,7 +536,7 @@ no_terminal() {
 }
 
 # Signals that were ignored when a program started, as whoever starts it in the background may want it, stay ignored.
-stops() {
+test_stops() {
     for ignored in INT TERM; do
         [ $ignored = INT ] && other=TERM || other=INT
         run sh -c 'echo $$ >pid; trap "" $0 CHLD; exec "$@"' $ignored "$server" -k -p 0 text @ \

@@ -9,27 +9,34 @@
 # A line appears as each section ends (tests/lanes.c runs this file again for each), then `N passed, N failed`.
 # Ports are the kernel's choice, and every section works in a directory of its own, which is gone at the end.
 #
-# A section is a function. It starts programs with run or alone, and checks with check what they did; see "Helpers".
-# promises.sh, shows.sh and readme.sh beside this file hold more sections. No test may pass because of a file that an
-# earlier one left: run removes got and p/got, where clients put what they receive. A file that has to be there before
-# the test is called kept.
+# To add a test, write a section, here or in one of the files beside this one that are read below:
+#
+#     test_short() {
+#         run "$server" -p 0 text @ "$client" -p PORT p/got
+#         check 'a short file' arrived text
+#     }
+#
+# It is found by its name. Behind the brace may stand "# early": it takes long and begins first; "# long": make torture
+# runs it too; "# only long": nobody else does. What run, alone and check do is told at "Helpers". No test may pass
+# because of a file that an earlier one left: run removes got and p/got, where clients put what they receive. A file that
+# has to be there before the test is called kept. What stands in single quotes may use the names that are exported here.
 # shellcheck disable=SC2016 # what stands in single quotes is for the inner shell
 set -u
 export LC_ALL=C
 
 root=$(cd "${0%/*}/.." && pwd) || exit 1
-server=$root/server client=$root/client pair=$root/tests/pair peer=$root/tests/peer
+server=$root/server client=$root/client pair=$root/tests/pair peer=$root/tests/peer meddle=$root/tests/meddle
 client_faults=$root/tests/client-faults server_faults=$root/tests/server-faults
 LONG=${LONG-} SEED=${SEED-$(date +%s)}
-export LONG SEED
-work=$PWD passed=0 failed=0 skipped=0 last='' promise_sections=''
+work=$PWD passed=0 failed=0 skipped=0 last=''
 thanks='I have recv the data,Thank you'
 newline='
 '
+export root server client peer meddle client_faults server_faults LONG SEED work thanks
 
 for more in promises shows readme; do # more sections, which need what is above and use what is below
-    # shellcheck disable=SC1090 # these two
-    [ ! -e "$root/tests/$more.sh" ] || . "$root/tests/$more.sh"
+    # shellcheck disable=SC1090 # these
+    . "$root/tests/$more.sh"
 done
 
 # ---- Helpers ------------------------------------------------------------------------------------------------------
@@ -81,15 +88,17 @@ alone() {
 # Runs a command as somebody who is not root: as the user nobody if we are root.
 as_nobody() {
     if [ "$(id -u)" = 0 ]; then
-        su nobody -s /bin/sh -c 'exec "$0" "$@"' -- "$@"
+        "$meddle" as 65534 65534 "$@"
     else
         "$@"
     fi
 }
 
-# This build shows what only Linux does, the states of TCP and the lengths of queues: then it must. (The name of a state
-# stands in the program.)
-shows_all() { grep -q FIN_WAIT1 "$server"; }
+# This build shows what only Linux does, the states of TCP and the lengths of queues: then it must.
+shows_all() { [ "$(uname)" = Linux ] && ! grep -q -e -DPORTABLE "$root/tests/.flags"; }
+
+# The text of the error $1, say EIO, in the words of the C library that the programs are built with.
+why() { "$peer" strerror "$1"; }
 
 # Sets text to what is in the file $1, without the newline at the end.
 slurp() {
@@ -174,7 +183,7 @@ crosses() {
 # ---- What arrives -------------------------------------------------------------------------------------------------
 
 # Files of every kind and size arrive as they were: around the sizes of blocks, pipes and buffers.
-files() {
+test_files() { # long
     # shellcheck disable=SC2059 # the format is the data
     printf "$(awk 'BEGIN { for (i = 0; i < 256; i++) printf "\\%03o", i }')" >bytes
     check 'all 256 byte values' is "$(wc -c <bytes | tr -d ' ')" 256
@@ -206,7 +215,7 @@ files() {
 }
 
 # More than 4 GiB, most of it a hole, and no disk needed to receive it.
-huge() {
+test_huge() { # only long
     make_hole huge 4097
     if [ "$(du -k huge | cut -f1)" -gt 1024 ]; then
         skip 'a file of more than 4 GiB (no sparse files here)'
@@ -220,7 +229,7 @@ huge() {
 # ---- What is said -------------------------------------------------------------------------------------------------
 
 # The transcripts are what they promise to be, and standard error stays silent.
-transcripts() {
+test_transcripts() {
     sizes=$("$peer" sizes 1025)
     run "$server" -p 0 text @ "$client" -p PORT
     check 'without a name it is log.txt' arrived text log.txt
@@ -287,7 +296,7 @@ number'
 }
 
 # The second report is what the kernel made of the size asked for.
-buffers() {
+test_buffers() {
     for b in 1 1025 2304 2305 64K 1M 2147483647; do
         bytes=$(($(echo $b | sed 's/K/*1024/; s/M/*1048576/')))
         alone "$peer" hold "$client" -b $b -p PORT
@@ -309,7 +318,7 @@ buffers() {
 }
 
 # The trace (-v) tells the story in order, with the states of TCP, and few lines even for a large file.
-traces() {
+test_traces() {
     make_file random 1000000
     run "$server" -v -p 0 random @ "$peer" connect PORT into p/got says p/server.err 'waits for' \
         put "$thanks" says p/server.err 'acknowledgement received' close
@@ -364,7 +373,7 @@ story() {
 
 # What the trace says of queues and of time: that the send buffer was full for at least the time in which nobody read,
 # and that its bytes are in the send queue, and the early reply in the receive queue.
-figures() {
+test_figures() {
     make_file random 3000000
     run "$server" -v -b 64K -p 0 random @ "$peer" connect PORT says p/server.err 'buffer is full' \
         sh 'sleep 1.5' into p/got put "$thanks" close
@@ -406,7 +415,7 @@ figures() {
 }
 
 # A transfer of more than half a second shows on a terminal how far it is, and wipes that away before it says more.
-progress() {
+test_progress() { # early
     make_file random 4000000
     on_terminal='"$0" terminal "$@" 2>&1 >said | tee shown >&2' # pair waits for whole lines, and there are none yet
     half="connect PORT buffers 8192 get 2000000" # the peer reads half of it and waits; there is no room for the rest
@@ -456,7 +465,7 @@ progress() {
 # ---- The command line ---------------------------------------------------------------------------------------------
 
 # The options, one by one.
-options() {
+test_options() {
     run "$server" -p 0 -a localhost text @ "$client" -p PORT -a localhost p/got
     check '-a with a name' arrived text
     run "$server" -p 0 -a ::1 text @ "$client" -p PORT -a ::1 p/got
@@ -518,7 +527,7 @@ options() {
 }
 
 # Bad input gets one clear line and does no harm.
-bad_input() {
+test_bad_input() {
     echo precious >log.txt
     alone "$server" -p 0 no-such-file
     check 'no such file' fails_with 1 "server: cannot send 'no-such-file': No such file or directory"
@@ -611,7 +620,7 @@ bad_input() {
 # ---- Files --------------------------------------------------------------------------------------------------------
 
 # What can be sent.
-sources() {
+test_sources() {
     make_file random 300000
     # shellcheck disable=SC2002 # a pipe is what this is about
     cat random | run "$server" -p 0 /dev/stdin @ "$client" -p PORT p/got
@@ -678,7 +687,7 @@ sources() {
 }
 
 # Where it can be put.
-destinations() {
+test_destinations() {
     make_file random 100000
     mkdir -p there/deep
     echo old >there/target
@@ -733,7 +742,7 @@ destinations() {
 # ---- Peers --------------------------------------------------------------------------------------------------------
 
 # The bytes on the wire, and their order, with other ends than ours.
-wire() {
+test_wire() {
     make_file random 50000
     run "$server" -p 0 random @ "$peer" connect PORT into p/got put "$thanks" pad 995 close
     check 'a client that pads its reply to 1025 bytes' arrived random
@@ -786,7 +795,7 @@ wire() {
 }
 
 # Peers that are broken or mean us harm: each run ends in time, with the right status and a clear message.
-hostile() {
+test_hostile() {
     make_file random 9000000 # more than all buffers hold, so that the server has to wait for whoever does not read
     head -c 5000 random >small
     run "$server" -p 0 random @ "$peer" connect PORT get 1 reset
@@ -861,7 +870,7 @@ gave_up() {
 # The one clock: not before -t is over, and not long after. What nobody reads, says or sends for so long is given up,
 # each piece of a reply is not a new beginning. Four seconds, for half of them is more than a slow machine needs for the
 # rest. All wait at the same time; if the machine was too slow even so, once more.
-waits() {
+test_waits() { # early
     make_file random 9000000
     echo old >kept
     for _ in 1 2 3 4 5; do
@@ -897,7 +906,7 @@ waits() {
 }
 
 # Full disks and closed doors. Whatever fails, no acknowledgement is sent for a file that is not in place.
-doors() {
+test_doors() {
     make_file random 300000
     echo old >kept
     run "$server" -p 0 random @ sh -c 'ulimit -f 100; exec "$0" -p "$1" kept' "$client" PORT
@@ -958,7 +967,7 @@ doors() {
 
 # The calls of the programs in their order, as tests/faults.h notes them; and what becomes of a failure in the steps
 # that make a file safe, whatever make torture's sample takes today.
-order() {
+test_order() {
     make_hole large 65
     FAULT_BOOK=$work/book
     export FAULT_BOOK
@@ -1048,7 +1057,7 @@ sequence() {
 }
 
 # No memory lost, and none used before it was written: where all goes well and where it does not.
-memory() {
+test_memory() { # long
     if ! valgrind --error-exitcode=9 "$server" -h >/dev/null 2>&1; then
         skip 'valgrind (not installed, or not with this build)'
         return
@@ -1092,44 +1101,60 @@ check_memory() {
 # ---- Programs of their own, which see for themselves what is right -------------------------------------------------
 
 # What is said about TCP, tried out.
-claims() { exec "$root/tests/claims"; }
+test_claims() { exec "$root/tests/claims"; }
 
 # Every call that may fail is made to fail.
-torture() {
+test_torture() { # early long
     [ -n "$LONG" ] || set -- -n 150
     exec "$root/tests/torture" -j 12 "$@" -s "$SEED" "$server_faults" "$client_faults"
 }
 
 # Signals at random moments, with little stack: a handler that is called again and again must not need ever more of it.
-kills() {
+test_kills() { # early long
     # shellcheck disable=SC3045 # shells have it, or say so
     ulimit -Ss 100 || skip 'a small stack (the shell cannot limit it)'
     cd "$root" && exec tests/kill -n "$([ -n "$LONG" ] && echo 600 || echo 20)" -s "$SEED"
 }
 
 # Many clients at once (-k), and every way to stop the server.
-crowd() { exec "$root/tests/crowd" -n "$([ -n "$LONG" ] && echo 1000 || echo 60)" -s "$SEED" "$server" "$client"; }
+test_crowd() { # early long
+    exec "$root/tests/crowd" -n "$([ -n "$LONG" ] && echo 1000 || echo 60)" -s "$SEED" "$server" "$client"
+}
 
 # A network that loses, delays, doubles, reorders and damages packets, and a cable that is cut.
-network() { exec sh "$root/tests/network.sh"; }
+test_network() { # early long
+    exec sh "$root/tests/network.sh"
+}
 
 # ---- The run ------------------------------------------------------------------------------------------------------
 
-# In the order in which they begin: those that take long first. make torture runs those that have a long form.
-long='torture kills crowd network huge files memory'
-sections='crowd torture kills waits network progress claims memory figures hostile wire files sources order refusals
-    options transcripts doors bad_input destinations traces buffers shows '$promise_sections
+# Prints the names of the sections, in the order of the files, but for those that the sed commands $1 delete.
+sections() {
+    for more in run promises shows readme; do
+        sed -n "/^test_/!d; $1; s/() .*//; s/^test_//p" "$root/tests/$more.sh"
+    done
+}
+
 if [ "${1-}" != -s ]; then
-    [ -z "$LONG" ] || sections=$long
-    # shellcheck disable=SC2086 # words
-    [ $# -gt 0 ] || set -- $sections
+    if [ $# -gt 0 ]; then
+        :
+    elif [ -n "$LONG" ]; then
+        # shellcheck disable=SC2046 # words, here and below
+        set -- $(sections '/ # .*long$/!d')
+    else
+        # shellcheck disable=SC2046
+        set -- $(sections '/ # early/!d') $(sections '/ # early/d; / # only/d')
+    fi
     echo "SEED=$SEED repeats what is left to chance"
-    exec "$root/tests/lanes" -j "${LANES-3}" -t "$([ -n "$LONG" ] && echo 0 || echo 600)" "$root/tests/run.sh" "$@"
+    # Nobody reads standard input, and if it is closed, no section shall find something else there.
+    echo "$@";    exec "$root/tests/lanes" -j "${LANES-3}" -t "$([ -n "$LONG" ] && echo 0 || echo 600)" "$root/tests/run.sh" "$@" \
+        </dev/null
 fi
 
 section=$2
 printf 'a line\nand one without an end' >text
-$section
+"test_$section"
+[ $((passed + failed + skipped)) -gt 0 ] || exit 2 # there is no such section, or it does nothing
 if [ $skipped -gt 0 ]; then
     echo "$passed passed, $failed failed, $skipped skipped"
 else
