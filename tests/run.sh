@@ -848,6 +848,15 @@ client: cannot remove '.client-*-0' beside 'kept': $(why EIO)"
     check 'a time-out that is not ours' said client "client: the server did not finish, * $(why ETIMEDOUT)"
     run "$server" -p 0 text @ env FAULT='open 1 EINTR' "$client_faults" -p PORT kept
     check 'an interrupted open' arrived text kept
+    for fault in 'poll 1 EINTR' 'poll 2 EINTR' 'read-pipe 1 EAGAIN'; do
+        standard_names || break
+        rm -f book
+        # shellcheck disable=SC2002 # a pipe is what this is about
+        cat text | run env FAULT="$fault" "$server_faults" -p 0 /dev/stdin @ "$client" -p PORT p/got
+        look p
+        check "a pipe, $fault" arrived text
+        check "a pipe, $fault: it happened" grep -q '^failed' book
+    done
     run "$server" -p 0 text @ env FAULT='write-socket 1 short-forever' "$client_faults" -p PORT p/got
     check 'an acknowledgement in thirty pieces' arrived text
     run "$server" -p 0 text @ env FAULT='write-file 1 short-forever' "$client_faults" -p PORT p/got
