@@ -115,6 +115,7 @@ slurp() {
     done <"$1"
 }
 
+bytes() { wc -c <"$1" | tr -d ' '; }
 same() { cmp "$1" "$2"; }
 is() { [ "$1" = "$2" ] || { echo "'$1' instead of '$2'"; false; }; }
 both() { is "server $s, client $c" "server $1, client $2"; }
@@ -193,7 +194,7 @@ crosses() {
 test_files() { # long
     # shellcheck disable=SC2059 # the format is the data
     printf "$(awk 'BEGIN { for (i = 0; i < 256; i++) printf "\\%03o", i }')" >bytes
-    check 'all 256 byte values' is "$(wc -c <bytes | tr -d ' ')" 256
+    check 'all 256 byte values' is "$(bytes bytes)" 256
     crosses bytes 1025 1025
     crosses text 1 1
     make_file random 1200000
