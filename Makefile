@@ -10,7 +10,8 @@
 
 STRICT = -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 CFLAGS ?= -O2
-COMPILE = $(CC) $(CPPFLAGS) $(PORTABLE:1=-DPORTABLE) $(STRICT) $(CFLAGS)
+ASKED = $(PORTABLE:0=)
+COMPILE = $(CC) $(CPPFLAGS) $(ASKED:1=-DPORTABLE) $(STRICT) $(CFLAGS)
 
 TOOLS = tests/claims tests/crowd tests/kill tests/lanes tests/link tests/meddle tests/packets tests/pair tests/peer \
     tests/torture

@@ -9,8 +9,6 @@
 # make torture, make bench and make clean it is only made sure that make knows them.
 # shellcheck shell=sh disable=SC2016,SC2034,SC2154 # see run.sh: what is set there, and single quotes
 
-promise_sections="$promise_sections readme"
-
 # Cuts the README $1 into the files piece.NNN.sh, piece.NNN.text, piece.NNN.c and, for commands in sentences,
 # piece.NNN.inline. Leaves the sentences in the file prose.
 cut_readme() {
@@ -183,7 +181,7 @@ check_words() {
     done
 }
 
-readme() {
+test_readme() {
     # tests/packets makes the namespace. That it had no room for all packets does not matter here.
     if [ -z "${IN_NAMESPACE-}" ]; then
         alone "$root/tests/packets" wire readlink /proc/self/ns/net
@@ -192,7 +190,8 @@ readme() {
         fi
     fi
     exec 2>&1 3>&- 4>&- # the connection is descriptor 4 where nothing is inherited
-    cp "$root/README.md" "$root/client.c" .
+    cp "$root/client.c" .
+    tr -d "\r" <"$root/README.md" >README.md # in a checkout that ends its lines as Windows does
     cut_readme README.md
     check_words
     if [ -z "${IN_NAMESPACE-}" ]; then

@@ -9,27 +9,34 @@
 # A line appears as each section ends (tests/lanes.c runs this file again for each), then `N passed, N failed`.
 # Ports are the kernel's choice, and every section works in a directory of its own, which is gone at the end.
 #
-# A section is a function. It starts programs with run or alone, and checks with check what they did; see "Helpers".
-# promises.sh, shows.sh and readme.sh beside this file hold more sections. No test may pass because of a file that an
-# earlier one left: run removes got and p/got, where clients put what they receive. A file that has to be there before
-# the test is called kept.
+# To add a test, write a section, here or in one of the files beside this one that are read below:
+#
+#     test_short() {
+#         run "$server" -p 0 text @ "$client" -p PORT p/got
+#         check 'a short file' arrived text
+#     }
+#
+# It is found by its name. Behind the brace may stand "# early": it takes long and begins first; "# long": make torture
+# runs it too; "# only long": nobody else does. What run, alone and check do is told at "Helpers". No test may pass
+# because of a file that an earlier one left: run removes got and p/got, where clients put what they receive. A file
+# that has to be there before the test is called kept. What stands in single quotes may use the names exported here.
 # shellcheck disable=SC2016 # what stands in single quotes is for the inner shell
 set -u
 export LC_ALL=C
 
 root=$(cd "${0%/*}/.." && pwd) || exit 1
-server=$root/server client=$root/client pair=$root/tests/pair peer=$root/tests/peer
+server=$root/server client=$root/client pair=$root/tests/pair peer=$root/tests/peer meddle=$root/tests/meddle
 client_faults=$root/tests/client-faults server_faults=$root/tests/server-faults
 LONG=${LONG-} SEED=${SEED-$(date +%s)}
-export LONG SEED
-work=$PWD passed=0 failed=0 skipped=0 last='' promise_sections=''
+work=$PWD passed=0 failed=0 skipped=0 last=''
 thanks='I have recv the data,Thank you'
 newline='
 '
+export root server client peer meddle client_faults server_faults LONG SEED work thanks
 
 for more in promises shows readme; do # more sections, which need what is above and use what is below
-    # shellcheck disable=SC1090 # these two
-    [ ! -e "$root/tests/$more.sh" ] || . "$root/tests/$more.sh"
+    # shellcheck disable=SC1090 # these
+    . "$root/tests/$more.sh"
 done
 
 # ---- Helpers ------------------------------------------------------------------------------------------------------
@@ -84,15 +91,24 @@ alone() {
 # Runs a command as somebody who is not root: as the user nobody if we are root.
 as_nobody() {
     if [ "$(id -u)" = 0 ]; then
-        su nobody -s /bin/sh -c 'exec "$0" "$@"' -- "$@"
+        "$meddle" as 65534 65534 "$@"
     else
         "$@"
     fi
 }
 
-# This build shows what only Linux does, the states of TCP and the lengths of queues: then it must. (The name of a state
-# stands in the program.)
-shows_all() { grep -q FIN_WAIT1 "$server"; }
+# This build shows what only Linux does, the states of TCP and the lengths of queues: then it must.
+shows_all() { [ "$(uname)" = Linux ] && ! grep -q -e -DPORTABLE "$root/tests/.flags"; }
+
+# The text of the error $1, say EIO, in the words of the C library that the programs are built with.
+why() { "$peer" strerror "$1"; }
+
+# The standard descriptors have names here.
+standard_names() {
+    [ ! -e /dev/stdin ] || [ ! -e /dev/stdout ] || [ ! -e /dev/stderr ] || return 0
+    skip 'names of standard input and output (/dev/stdin, /dev/stdout or /dev/stderr is not there)'
+    false
+}
 
 # Sets text to what is in the file $1, without the newline at the end.
 slurp() {
@@ -146,7 +162,7 @@ clean() {
 
 # Nothing in the file $1 could command a terminal: the only bytes that are not ASCII are those of the colon.
 printable() {
-    if sed 's/：/:/g' "$1" | grep -q '[^ -~]'; then
+    if [ "$(sed 's/：/:/g' "$1" | tr -d '\n -~' | wc -c)" -gt 0 ]; then
         echo "$1 has bytes that are not printable"
         return 1
     fi
@@ -177,7 +193,7 @@ crosses() {
 # ---- What arrives -------------------------------------------------------------------------------------------------
 
 # Files of every kind and size arrive as they were: around the sizes of blocks, pipes and buffers.
-files() {
+test_files() { # long
     # shellcheck disable=SC2059 # the format is the data
     printf "$(awk 'BEGIN { for (i = 0; i < 256; i++) printf "\\%03o", i }')" >bytes
     check 'all 256 byte values' is "$(wc -c <bytes | tr -d ' ')" 256
@@ -209,7 +225,7 @@ files() {
 }
 
 # More than 4 GiB, most of it a hole, and no disk needed to receive it.
-huge() {
+test_huge() { # only long
     make_hole huge 4097
     if [ "$(du -k huge | cut -f1)" -gt 1024 ]; then
         skip 'a file of more than 4 GiB (no sparse files here)'
@@ -223,7 +239,7 @@ huge() {
 # ---- What is said -------------------------------------------------------------------------------------------------
 
 # The transcripts are what they promise to be, and standard error stays silent.
-transcripts() {
+test_transcripts() {
     sizes=$("$peer" sizes 1025)
     run "$server" -p 0 text @ "$client" -p PORT
     check 'without a name it is log.txt' arrived text log.txt
@@ -290,7 +306,7 @@ number'
 }
 
 # The second report is what the kernel made of the size asked for.
-buffers() {
+test_buffers() {
     for b in 1 1025 2304 2305 64K 1M 2147483647; do
         bytes=$(($(echo $b | sed 's/K/*1024/; s/M/*1048576/')))
         alone "$peer" hold "$client" -b $b -p PORT
@@ -312,7 +328,7 @@ buffers() {
 }
 
 # The trace (-v) tells the story in order, with the states of TCP, and few lines even for a large file.
-traces() {
+test_traces() {
     make_file random 1000000
     run "$server" -v -p 0 random @ "$peer" connect PORT into p/got says p/server.err 'waits for' \
         put "$thanks" says p/server.err 'acknowledgement received' close
@@ -367,7 +383,7 @@ story() {
 
 # What the trace says of queues and of time: that the send buffer was full for at least the time in which nobody read,
 # and that its bytes are in the send queue, and the early reply in the receive queue.
-figures() {
+test_figures() {
     make_file random 3000000
     run "$server" -v -b 64K -p 0 random @ "$peer" connect PORT says p/server.err 'buffer is full' \
         sh 'sleep 1.5' into p/got put "$thanks" close
@@ -381,17 +397,18 @@ figures() {
 \1 \2 \3 \4 \5/; s/^ *//; /^[0-9 .]*\$/p"'
         s/^.*there is room again, after \([0-9]*\) microseconds.*/\1/p' p/server.err >totals
     check 'bytes, seconds, rate, and how long the server was blocked' awk -v most="$milliseconds" '
+        function size(n) { return n < 0 ? -n : n }
         NF == 1 { blocked = $1; first = NR == 1 && $1 >= 1000 }
-        NF == 5 { good = first && $1 == 3000000 && $2 >= 1.5 && $2 * 1000 <= most && ($1 / $2 / 1e6 - $3) ^ 2 < 0.01 &&
+        NF == 5 { good = first && $1 == 3000000 && $2 >= 1.5 && $2 * 1000 <= most && size($1 / $2 / 1e6 - $3) < 0.1 &&
                   $4 >= 1 && $5 >= 1.5 && $5 <= $2 && blocked <= $5 * 1e6 }
         END { print; exit !good }' totals
-    head -c 150000 random >piece
+    head -c 100000 random >piece # fits, on every Linux, even in small segments
     mkfifo fifo
     run "$server" -v -b 1M -p 0 fifo @ "$peer" connect PORT buffers 1 put "$thanks" sh 'cat piece >fifo' \
         says p/server.err 'half-close' into p/got close
     check 'a client that reads late' arrived piece
     if shows_all; then
-        check 'the queues' awk -v most=150001 '/half-close/ {
+        check 'the queues' awk -v most=100001 '/half-close/ {
                 sub(/.*send queue /, "")
                 good = $1 + 0 > 10000 && $1 + 0 <= most && $4 + 0 == 30
             } END { exit !good }' p/server.err
@@ -409,7 +426,7 @@ figures() {
 }
 
 # A transfer of more than half a second shows on a terminal how far it is, and wipes that away before it says more.
-progress() {
+test_progress() { # early
     make_file random 4000000
     on_terminal='"$0" terminal "$@" 2>&1 >said | tee shown >&2' # pair waits for whole lines, and there are none yet
     half="connect PORT buffers 8192 get 2000000" # the peer reads half of it and waits; there is no room for the rest
@@ -421,10 +438,11 @@ progress() {
     check 'the server on a terminal' is "$c, $(tail -n 1 said)" '0, Server close'
     tr '\r' '\n' <shown >lines
     check 'the server: how much, how fast, how much of it, how long still' awk '
+        function size(n) { return n < 0 ? -n : n }
         /^server: [0-9.]* MB, [0-9.]* MB\/s, [0-9]* %, [0-9]* s left *$/ {
             lines++
             megabytes = $2; rate = $4; percent = $6; left = $8
-            if (megabytes > 4 || (percent - megabytes * 25) ^ 2 > 4) wrong = 1
+            if (megabytes > 4 || size(percent - megabytes * 25) > 2) wrong = 1
             if (megabytes + 0.05 < 0.5 * (rate - 0.05)) wrong = 1 # nothing is shown in the first half second
             if ((4.05 - megabytes) < (left - 0.5) * (rate - 0.05)) wrong = 1
             if ((3.95 - megabytes) > (left + 0.5) * (rate + 0.05)) wrong = 1
@@ -459,7 +477,7 @@ progress() {
 # ---- The command line ---------------------------------------------------------------------------------------------
 
 # The options, one by one.
-options() {
+test_options() {
     run "$server" -p 0 -a localhost text @ "$client" -p PORT -a localhost p/got
     check '-a with a name' arrived text
     run "$server" -p 0 -a ::1 text @ "$client" -p PORT -a ::1 p/got
@@ -471,7 +489,7 @@ options() {
             for a in ::1 127.0.0.1; do # to client-faults, localhost has both addresses on every system
                 run "$server" -p 0 -a $a text @ "$client_faults" -p PORT -a localhost p/got
                 check "a name with two addresses, of which only $a answers" arrived text
-                check 'a name with two addresses: one report' is "$(grep -c 'both set' p/client.out)" 1
+                check 'a name with two addresses: one story' is "$(grep -c -e 'both set' -e '^Trying' p/client.out)" 2
             done
             ;;
         *) skip 'IPv6 (not on this machine)' ;;
@@ -517,36 +535,36 @@ options() {
         alone "$server" -p "$port" -t 1 text
         grep -q 'no client came' err && break
     done
-    check 'a server listens where one has just been' fails_with 1 'server: no client came: * timed out (-t 1)'
+    check 'a server listens where one has just been' fails_with 1 "server: no client came: $(why ETIMEDOUT) (-t 1)"
 }
 
 # Bad input gets one clear line and does no harm.
-bad_input() {
+test_bad_input() {
     echo precious >log.txt
     alone "$server" -p 0 no-such-file
-    check 'no such file' fails_with 1 "server: cannot send 'no-such-file': No such file or directory"
+    check 'no such file' fails_with 1 "server: cannot send 'no-such-file': $(why ENOENT)"
     alone "$server" -p 0 .
-    check 'a directory to send' fails_with 1 "server: cannot send '.': Is a directory"
+    check 'a directory to send' fails_with 1 "server: cannot send '.': $(why EISDIR)"
     alone "$server" -p 0 ''
-    check 'an empty name' fails_with 1 "server: cannot send '': No such file or directory"
+    check 'an empty name' fails_with 1 "server: cannot send '': $(why ENOENT)"
     mkfifo fifo
     alone "$server" -k -p 0 fifo
     check '-k with a FIFO' fails_with 1 "server: cannot send 'fifo' more than once: it is not a regular file"
     "$peer" socket socket
     alone "$server" -p 0 socket
-    check 'a socket to send' fails_with 1 "server: cannot send 'socket': No such device or address"
+    check 'a socket to send' fails_with 1 "server: cannot send 'socket': $(why ENXIO)"
     run "$server" -p 0 text @ sh -c '"$0" -p "$2" text; echo $? >second; exec "$1" -p "$2" p/got' \
         "$server" "$client" PORT
     check 'a port that is taken: the first goes on' arrived text
     check 'a port that is taken' said client \
-        'server: cannot listen on 127.0.0.1 port [0-9]*: Address already in use (-p chooses another port)'
+        "server: cannot listen on 127.0.0.1 port [0-9]*: $(why EADDRINUSE) (-p chooses another port)"
     check 'a port that is taken: status' is "$(cat second)" 1
     alone "$server" -a 192.0.2.1 -p 0 text
     check 'an address that is not ours' \
-        fails_with 1 'server: cannot listen on 192.0.2.1 port 0: Cannot assign requested address'
+        fails_with 1 "server: cannot listen on 192.0.2.1 port 0: $(why EADDRNOTAVAIL)"
     alone "$peer" hold "$client" -p PORT
     check 'no server' \
-        fails_with 1 'client: cannot connect to 127.0.0.1 port [0-9]*: Connection refused (start ./server first)'
+        fails_with 1 "client: cannot connect to 127.0.0.1 port [0-9]*: $(why ECONNREFUSED) (start ./server first*)"
     # A label of 64 characters is no name: this is refused without a question to anyone.
     long=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
     alone "$client" -a $long -p 1
@@ -554,27 +572,27 @@ bad_input() {
     alone "$server" -a $long -p 0 text
     check 'the same for the server' fails_with 1 "server: cannot look up '$long': *"
     alone "$client" no/such/place
-    check 'no such directory' fails_with 1 "client: cannot write 'no/such/place': * No such file or directory"
+    check 'no such directory' fails_with 1 "client: cannot write 'no/such/place': * $(why ENOENT)"
     alone "$client" text/file
-    check 'a file as a directory' fails_with 1 "client: cannot write 'text/file': Not a directory"
+    check 'a file as a directory' fails_with 1 "client: cannot write 'text/file': $(why ENOTDIR)"
     alone "$client" .
-    check 'a directory to receive into' fails_with 1 "client: cannot write '.': Is a directory"
+    check 'a directory to receive into' fails_with 1 "client: cannot write '.': $(why EISDIR)"
     ln -s loop loop
     alone "$client" loop
-    check 'a symbolic link that goes round' fails_with 1 "client: cannot write 'loop': Too many *"
+    check 'a symbolic link that goes round' fails_with 1 "client: cannot write 'loop': $(why ELOOP)"
     alone "$client" ''
-    check 'an empty name to receive into' fails_with 1 "client: cannot write '': No such file or directory"
+    check 'an empty name to receive into' fails_with 1 "client: cannot write '': $(why ENOENT)"
     alone "$client" $long$long$long$long
-    check 'a name that is too long' fails_with 1 "client: cannot write '$long*': File name too long"
+    check 'a name that is too long' fails_with 1 "client: cannot write '$long*': $(why ENAMETOOLONG)"
     if [ "$(id -u)" != 0 ] || as_nobody "$server" -h >/dev/null 2>&1; then
         mkdir closed && echo secret >secret && chmod 0 secret && echo kept >kept && chmod 444 kept && chmod 555 closed
         alone as_nobody "$server" -p 0 secret
-        check 'a file that may not be read' fails_with 1 "server: cannot send 'secret': Permission denied"
+        check 'a file that may not be read' fails_with 1 "server: cannot send 'secret': $(why EACCES)"
         alone as_nobody "$client" closed/file
         check 'a directory that may not be written' \
-            fails_with 1 "client: cannot write 'closed/file': *Permission denied"
+            fails_with 1 "client: cannot write 'closed/file': *$(why EACCES)"
         alone as_nobody "$client" kept
-        check 'a file that may not be written' fails_with 1 "client: cannot write 'kept': Permission denied"
+        check 'a file that may not be written' fails_with 1 "client: cannot write 'kept': $(why EACCES)"
         chmod 755 closed
     else
         skip 'what is not permitted (root may do everything, and nobody cannot run our programs)'
@@ -613,75 +631,8 @@ bad_input() {
 
 # ---- Files --------------------------------------------------------------------------------------------------------
 
-# What can be sent.
-sources() {
-    make_file random 300000
-    # shellcheck disable=SC2002 # a pipe is what this is about
-    cat random | run "$server" -p 0 /dev/stdin @ "$client" -p PORT p/got
-    look p # the function ran in a process of its own
-    check 'a pipe' arrived random
-    : | run "$server" -p 0 /dev/stdin @ "$client" -p PORT p/got
-    look p
-    check 'an empty pipe' arrived /dev/null
-    mkfifo fifo
-    echo regular >turns
-    cat random >fifo &
-    run "$server" -p 0 fifo @ "$client" -p PORT p/got
-    wait $!
-    check 'a FIFO' arrived random
-    rm -r p # what the run before said
-    run "$server" -p 0 fifo @ "$client" -p PORT p/got &
-    launched=$!
-    until grep -qs '^Start to send' p/server.out || ! kill -0 $launched; do sleep 0.05; done
-    cat random >fifo
-    wait $launched
-    look p
-    check 'a FIFO whose writer comes late' arrived random
-    run "$server" -p 0 fifo @ "$peer" connect PORT reset
-    check 'a FIFO without a writer, and the client leaves' both 1 0
-    check 'a FIFO without a writer: the message' said server "*client 4 left before the end of 'fifo'*"
-    exec 7<>fifo # a writer that says nothing
-    run "$server" -p 0 fifo @ "$peer" connect PORT reset
-    exec 7>&-
-    check 'a FIFO whose writer is silent, and the client leaves' both 1 0
-    run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 turns @ \
-        sh -c 'rm turns; mkfifo turns; "$0" -p "$1" p/got; status=$?; kill $(cat pid); exit $status' "$client" PORT
-    check '-k, and a FIFO in the place of the file' both 0 1
-    check '-k, and a FIFO: the message' said server "*server: 'turns' is no longer a regular file*failed: 1"
-    run "$server" -p 0 /dev/null @ "$client" -p PORT p/got
-    check '/dev/null' arrived /dev/null
-    if [ -r /proc/version ]; then
-        run "$server" -p 0 /proc/version @ "$client" -p PORT p/got
-        check 'a file of /proc, of length 0 and not empty' arrived /proc/version
-    else
-        skip 'a file of /proc'
-    fi
-    ln -s random link
-    run "$server" -p 0 link @ "$client" -p PORT p/got
-    check 'a symbolic link' arrived random
-    # The peer's window is full long before the end: the server is still at it when the file changes.
-    make_file grows 9000000
-    cp grows shrinks
-    cp grows before
-    run "$server" -p 0 grows @ "$peer" connect PORT get 1 sh 'echo more >>grows' into p/got put "$thanks"
-    tail -c +2 before >rest
-    check 'a file that grows: sent as long as it was' arrived rest
-    run "$server" -p 0 shrinks @ "$peer" connect PORT get 1 sh 'dd if=/dev/null of=shrinks bs=1000000 seek=8' into p/got
-    check 'a file that shrinks: the client sees a reset' both 1 1
-    check 'a file that shrinks: the message' said server \
-        "*server: 'shrinks' is shorter than it was: 1000000 of its 9000000 bytes are missing"
-    # More than 4 GiB, of which hardly anything is there by the time it is read.
-    make_hole hole 4097
-    run "$server" -p 0 hole @ "$peer" connect PORT get 1 sh ': >hole' into p/got
-    slurp p/server.err
-    check 'a file of more than 4 GiB: its size' matches "$text" "*: 42[0-9]* of its 4296015880 bytes are missing"
-    run "$server" -p 0 shrinks @ sh -c 'rm shrinks; exec "$0" -p "$1" p/got' "$client" PORT
-    check 'a file that is gone by the time there is a client' both 1 1
-    check 'a file that is gone: the message' said server "*cannot open 'shrinks': No such file*"
-}
-
 # Where it can be put.
-destinations() {
+test_destinations() {
     make_file random 100000
     mkdir -p there/deep
     echo old >there/target
@@ -721,22 +672,23 @@ destinations() {
     wait $!
     check 'a FIFO' arrived random piped
     check 'a FIFO is still one' test -p pipe
-    run "$server" -p 0 random @ sh -c '"$0" -p "$1" /dev/stderr 2>&1 >/dev/null | cat >p/got' "$client" PORT
-    check '/dev/stderr, a pipe' arrived random
     run "$server" -p 0 random @ sh -c '"$0" -p "$1" - | cat >p/got' "$client" PORT
     check '- into a pipe' arrived random
+    check 'nothing is left' clean .
+    check 'nothing is left there' clean there
+    standard_names || return
+    run "$server" -p 0 random @ sh -c '"$0" -p "$1" /dev/stderr 2>&1 >/dev/null | cat >p/got' "$client" PORT
+    check '/dev/stderr, a pipe' arrived random
     run "$server" -p 0 random @ sh -c '"$0" -p "$1" /dev/stdout | cat >p/got' "$client" PORT
     check '/dev/stdout, a pipe: nothing but the file' arrived random
     run "$server" -p 0 random @ sh -c 'exec "$0" -p "$1" /dev/stdout >p/got' "$client" PORT
     check '/dev/stdout, a file: nothing but the file' arrived random
-    check 'nothing is left' clean .
-    check 'nothing is left there' clean there
 }
 
 # ---- Peers --------------------------------------------------------------------------------------------------------
 
 # The bytes on the wire, and their order, with other ends than ours.
-wire() {
+test_wire() {
     make_file random 50000
     run "$server" -p 0 random @ "$peer" connect PORT into p/got put "$thanks" pad 995 close
     check 'a client that pads its reply to 1025 bytes' arrived random
@@ -769,10 +721,11 @@ wire() {
     run sh -c '"$0" -b 4M -p 0 random; status=$?; echo >gone; exit $status' "$server" @ \
         "$peer" connect PORT buffers 1 put "$thanks" fin wait gone into p/got
     check 'a client that reads when the server is gone' arrived random
-    run "$server" -p 0 text @ "$peer" connect PORT get 1 sh "$client -p PORT got 2>second || :" eof put "$thanks" close
+    run "$server" -p 0 text @ \
+        "$peer" connect PORT get 1 sh '"$client" -p PORT got 2>second || :' eof put "$thanks" close
     check 'a client for which another one came too late' both 0 0
     slurp second
-    check 'who comes while a client is served is refused' matches "$text" '* Connection refused *'
+    check 'who comes while a client is served is refused' matches "$text" "* $(why ECONNREFUSED) *"
     case $(nc -h 2>&1) in
         *-N*) ;;
         *)
@@ -788,83 +741,18 @@ wire() {
     check 'nc as the server: the reply' same expected p/server.out
 }
 
-# Peers that are broken or mean us harm: each run ends in time, with the right status and a clear message.
-hostile() {
-    make_file random 9000000 # more than all buffers hold, so that the server has to wait for whoever does not read
-    head -c 5000 random >small
-    run "$server" -p 0 random @ "$peer" connect PORT get 1 reset
-    check 'a client that reads one byte and resets' is "$s" 1
-    check 'a client that resets: the message' said server "*client 4 did not take all of 'random'*"
-    run "$server" -p 0 small @ "$peer" connect PORT fin into p/got
-    check 'a client that half-closes at once' is "$s" 1
-    check 'a client that half-closes at once: the message' said server '*client 4 did not acknowledge the file'
-    check 'a client that half-closes at once still gets the file, and a reset at the end or not' cmp -n 4000 small p/got
-    run "$server" -p 0 text @ "$peer" connect PORT put x fin into p/got
-    check 'a reply of one byte' said server "*client 4 did not acknowledge the file, it said 'x'"
-    run "$server" -p 0 random @ "$peer" connect PORT put "$thanks" into p/got
-    check 'a client that replies first and reads then' arrived random
-    run "$server" -p 0 small @ "$peer" connect PORT eof put 'I have recv the data, thank you' close
-    check 'the wrong text' is "$s" 1
-    check 'the wrong text is shown' said server "*it said 'I have recv the data, thank you'"
-    run "$server" -p 0 small @ "$peer" connect PORT eof put 'I have recv' close
-    check 'half of the right text' is "$s" 1
-    check 'half of the right text is shown' said server "*it said 'I have recv'"
-    run "$server" -t 5 -p 0 small @ "$peer" connect PORT eof put 'no' stay
-    check 'a few wrong bytes' is "$s" 1
-    check 'a few wrong bytes are enough: nothing more is waited for' said server "*it said 'no'"
-    # In 20 MB of memory, where the build allows that (not with the address sanitizer).
-    limit='ulimit -v 20000;'
-    sh -c "$limit"' exec "$0" -h' "$server" >/dev/null 2>&1 || limit=
-    make_hole much 100
-    run sh -c "$limit"' exec "$0" -p 0 small' "$server" @ "$peer" connect PORT eof put "$thanks" send much close
-    check 'the right text and 100 MiB more, of which the server takes little' both 0 1
-    run sh -c "$limit"' exec "$0" -p 0 small' "$server" @ "$peer" connect PORT eof flood 104857600
-    check '100 MiB of the wrong text' is "$s" 1
-    check '100 MiB of the wrong text: what is shown is bounded' test "$(wc -c <p/server.err)" -lt 1300
-    run "$server" -p 0 small @ "$peer" connect PORT eof put 'I have' sh 'sleep 0.2' pad 1100 stay
-    slurp p/server.err
-    text=${text#*\'I have}
-    check 'a wrong text that begins well, in two pieces: no more than 1025 bytes' is "${#text}" $((4 * (1025 - 6) + 1))
-    run "$server" -t 2 -p 0 small @ "$peer" connect PORT flood 104857600 stay
-    check 'a client that speaks and does not listen' is "$s" 1
-    run "$server" -p 0 small @ "$peer" connect PORT eof \
-        put '\x1b[2J\x1b]0;title\x07 \x00\x00\x01\x7f\x80\xff\x9b31m \\ and more than thirty bytes' close
-    check 'control sequences, NUL, bytes over 127' is "$s" 1
-    check 'they are shown escaped' \
-        said server '*it said '\''\\x1b\[2J\\x1b\]0;title\\x07 \\x00\\x00\\x01\\x7f\\x80\\xff\\x9b31m \\x5c*'
-    check 'nothing of it reaches the terminal' printable p/server.err
-    check 'nor in the transcript' printable p/server.out
-
-    for b in 1025 0; do
-        echo old >kept
-        run "$peer" listen send random reset @ "$client" -b $b -p PORT kept
-        check "-b $b: a server that resets" \
-            kept 'client: the server did not finish, '\''kept'\'' is untouched: Connection reset*'
-    done
-    run "$peer" listen reset @ "$client" -p PORT kept
-    check 'a server that resets at once' kept 'client: *: Connection reset by peer'
-    run "$peer" listen close @ "$client" -p PORT kept
-    check 'a server that closes at once has sent an empty file: nothing on the wire tells otherwise' is "$c" 0
-    check 'the empty file is there' same /dev/null kept
-    run "$peer" listen send small fin wait p/got reset @ "$client" -d 2 -p PORT p/got
-    check 'a server that is gone before the acknowledgement' both 0 0
-    check 'a server that is gone: the client says so' \
-        said client "client: 'p/got' is complete, but the server could not be told: *"
-    check 'a server that is gone: the file is there' same small p/got
-}
-
 # In the run in the directory w$1, $2 (server or client) gave up after -t, and said $3.
 gave_up() {
     look w"$1"
     check "$3: it fails" is "$([ "$2" = server ] && echo "$s" || echo "$c")" 1
     check "$3: no less than -t" at_least "$milliseconds" 4000
-    check "$3: it says for how long" said "$2" "$3* timed out (-t 4)"
+    check "$3: it says for how long" said "$2" "$3*$(why ETIMEDOUT) (-t 4)"
 }
 
 # The one clock: not before -t is over, and not long after. What nobody reads, says or sends for so long is given up,
 # each piece of a reply is not a new beginning. Four seconds, for half of them is more than a slow machine needs for the
 # rest. All wait at the same time; if the machine was too slow even so, once more.
-waits() {
+test_waits() { # early
     make_file random 9000000
     echo old >kept
     for _ in 1 2 3 4 5; do
@@ -899,95 +787,34 @@ waits() {
     check 'what was there is still there' is "$text" old
 }
 
-# Full disks and closed doors. Whatever fails, no acknowledgement is sent for a file that is not in place.
-doors() {
-    make_file random 300000
-    echo old >kept
-    run "$server" -p 0 random @ sh -c 'ulimit -f 100; exec "$0" -p "$1" kept' "$client" PORT
-    check 'no space left' kept "client: cannot write 'kept': File too large"
-    check 'no space left: the server knows' is "$s" 1
-    if [ -c /dev/full ]; then
-        run "$server" -p 0 random @ "$client" -p PORT /dev/full
-        check 'a device that is full' both 1 1
-        check 'a device that is full: the message' \
-            said client "client: cannot write '/dev/full': No space left on device"
-        run "$server" -p 0 random @ sh -c 'exec "$0" -p "$1" - >/dev/full' "$client" PORT
-        check '- into what is full' both 1 1
-        run sh -c 'exec "$0" -p 0 random >/dev/full' "$server" @ \
-            sh -c 'exec "$0" -p "$1" p/got >/dev/full' "$client" PORT
-        check 'no space for the transcripts' arrived random
-        for side in server client; do
-            check "no space for the transcripts: the $side says so once" is \
-                "$(grep -c 'cannot write the transcript, going on without: No space left' p/$side.err)" 1
-            alone sh -c '"$0" -h >/dev/full' "$root/$side"
-            check "no space for the help of the $side" \
-                fails_with 1 "$side: cannot write to standard output: No space left*"
-        done
-    else
-        skip '/dev/full (not on this system)'
-    fi
-    for closed in '>&-' '<&-' '2>&-' '<&- >&- 2>&-'; do
-        run "$server" -p 0 random @ sh -c "exec '$client' -v -p \$0 p/got $closed" PORT
-        check "the client with $closed" arrived random
-        if [ -r /proc/net/tcp ]; then
-            run sh -c "exec '$server' -v -p \$0 random $closed" PORT @ "$client" -p PORT p/got
-            check "the server with $closed" arrived random
-        fi
-    done
-    run "$server" -p 0 random @ sh -c '"$0" -p "$1" - 2>&- >p/got' "$client" PORT
-    check 'the client with nowhere to say anything' arrived random
-    no_leaks=ASAN_OPTIONS=detect_leaks=0 # a build with sanitizers looks for leaks with a descriptor of its own
-    for n in 4 5 6 7 8; do # with 3 not even the C library would be found; all at the same time, for some wait
-        few="ulimit -n $n; exec env $no_leaks"
-        "$pair" c$n "$server" -t 1 -p 0 random @ sh -c "$few '$client' -p \$0 c$n/got" PORT &
-        "$pair" s$n sh -c "$few '$server' -t 1 -p PORT random" @ "$client" -p PORT s$n/got &
-    done
-    wait
-    for n in 4 5 6 7 8; do
-        look c$n
-        [ "$c" = 0 ] || check "the client with $n descriptors" said client 'client: *: Too many open files'
-        check "the client with $n descriptors: both agree" is "$s" "$c"
-        look s$n
-        case $s,$c in
-            0,0) ;;
-            1,none | 1,1) check "the server with $n descriptors" said server '*server: *: Too many open files' ;;
-            *) check "the server with $n descriptors: both agree" is "$s" "$c" ;;
-        esac
-    done
-    check 'with 8 descriptors all goes well' arrived random
-}
-
 # ---- What cannot be seen from outside -----------------------------------------------------------------------------
 
 # The calls of the programs in their order, as tests/faults.h notes them; and what becomes of a failure in the steps
 # that make a file safe, whatever make torture's sample takes today.
-order() {
+test_order() {
     make_hole large 65
     FAULT_BOOK=$work/book
     export FAULT_BOOK
     run "$server" -b 0 -p 0 large @ "$client_faults" -b 64K -p PORT p/got
     check 'client' arrived large
-    # Signals are held back and caught before there is a temporary file, the sizes set before connect, the file flushed
-    # on the way, at the end, and with its permissions, for which it looks at the old file; then it gets its name, and
-    # the directory is flushed.
-    calls='sigprocmask sigaction open sigprocmask setsockopt connect fsync close-file rename write-socket'
-    check 'client: in this order' matches "$(sequence "$calls")" "open* sigprocmask sigaction open sigprocmask$(:
-        ) setsockopt*3 connect fsync*2 open fsync close-file rename fsync setsockopt write-socket"
+    check 'client: the sizes are set before there is a connection' matches \
+        "$(sequence getsockopt setsockopt connect)" '*getsockopt setsockopt getsockopt connect*'
+    # The file is flushed on the way, and once more when all of it is written; only then it gets its name; that is
+    # flushed too; only then the server is told.
+    check 'client: in this order' matches "$(sequence connect splice-pipe write-file fsync rename write-socket)" \
+        '*connect *fsync [sw]* fsync rename fsync write-file *write-socket*'
     rm book
     echo old >kept
     run "$server" -b 0 -p 0 large @ env FAULT='fsync 1 EIO' "$client_faults" -b 64K -p PORT kept
-    check 'a flush on the way that fails' kept "client: cannot write 'kept': Input/output error"
+    check 'a flush on the way that fails' kept "client: cannot write 'kept': $(why EIO)"
     check 'a flush on the way that fails: the server learns of it' said server '*client 4 did not *'
     run "$server_faults" -p 0 text @ "$client" -p PORT p/got
     check 'server' arrived text
-    check 'server: in this order' is "$(sequence 'setsockopt bind listen write-file shutdown')" \
-        "setsockopt write-file*2 setsockopt*2 write-file*3 setsockopt bind listen write-file*4$(:
-        ) shutdown write-file*2 setsockopt write-file"
-    rm book
-    # Whoever is told that the server listens can stop it in the right way.
-    run sh -c 'echo $$ >pid; exec "$@"' - "$server_faults" -k -p 0 text @ sh -c 'kill $(cat pid)'
-    check 'server -k: in this order' is "$(sequence 'listen sigprocmask write-error pselect')" \
-        'listen sigprocmask write-error pselect sigprocmask*2 write-error'
+    # The reset is taken back, by the last setsockopt, only when the reply is here.
+    calls='getsockopt setsockopt bind listen accept write-socket shutdown read-socket close-socket'
+    # shellcheck disable=SC2086 # words
+    check 'server: in this order' matches "$(sequence $calls)" "*getsockopt setsockopt getsockopt *bind listen $(:
+        )*accept *write-socket *shutdown *read-socket *setsockopt *close-socket*"
     rm book
     echo old >kept
     run "$server" -p 0 text @ "$client_faults" -p PORT kept
@@ -999,9 +826,9 @@ order() {
         if [ "$fault" = 'fsync 3 EIO' ]; then
             check "$fault: the file is there" same text kept
             check "$fault: the client warns" \
-                said client "client: 'kept' is complete but not safely on disk, *: Input/output error"
+                said client "client: 'kept' is complete but not safely on disk, *: $(why EIO)"
         else
-            check "$fault: nothing has happened" kept "client: cannot *'kept'*: Input/output error"
+            check "$fault: nothing has happened" kept "client: cannot *'kept'*: $(why EIO)"
             check "$fault: nothing else was said" is "$(grep -c 'Recv done' p/client.out)" 0
         fi
     done
@@ -1018,12 +845,21 @@ order() {
     check 'accept may fail for ever, and -k does not spin' both 0 1
     run "$peer" listen put abc says p/client.out Recving reset @ env FAULT='unlink 1 EIO' "$client_faults" -p PORT kept
     check 'a temporary file that cannot be removed' said client "client: the server did not finish, *
-client: cannot remove '.client-*-0' beside 'kept': Input/output error"
+client: cannot remove '.client-*-0' beside 'kept': $(why EIO)"
     rm -f .client-*
     run "$peer" listen send text fin get 30 @ env FAULT='read-socket 1 ETIMEDOUT' "$client_faults" -t 0 -p PORT p/got
-    check 'a time-out that is not ours' said client "client: the server did not finish, * Connection timed out"
+    check 'a time-out that is not ours' said client "client: the server did not finish, * $(why ETIMEDOUT)"
     run "$server" -p 0 text @ env FAULT='open 1 EINTR' "$client_faults" -p PORT kept
     check 'an interrupted open' arrived text kept
+    for fault in 'poll 1 EINTR' 'poll 2 EINTR' 'read-pipe 1 EAGAIN'; do
+        standard_names || break
+        rm -f book
+        # shellcheck disable=SC2002 # a pipe is what this is about
+        cat text | run env FAULT="$fault" "$server_faults" -p 0 /dev/stdin @ "$client" -p PORT p/got
+        look p
+        check "a pipe, $fault" arrived text
+        check "a pipe, $fault: it happened" grep -q '^failed' book
+    done
     run "$server" -p 0 text @ env FAULT='write-socket 1 short-forever' "$client_faults" -p PORT p/got
     check 'an acknowledgement in thirty pieces' arrived text
     run "$server" -p 0 text @ env FAULT='write-file 1 short-forever' "$client_faults" -p PORT p/got
@@ -1033,102 +869,16 @@ client: cannot remove '.client-*-0' beside 'kept': Input/output error"
     run "$server" -p 0 text @ env FAULT='write-file 1 nothing' "$client_faults" -p PORT p/got
     check 'a write that takes nothing' arrived text
     check 'a write that takes nothing: the message' \
-        said client 'client: cannot write the transcript, going on without: No space left on device'
-    # A client that is lost while the server waits for it to finish: that is no fault of who stopped the server.
-    run sh -c 'echo $$ >pid; FAULT="child-setsockopt 1 abort" exec "$@"' - "$server_faults" -k -p 0 text @ \
-        "$peer" connect PORT eof sh 'kill $(cat pid)' says p/server.err 'still being served' put "$thanks" reset
-    check '-k, one signal, and a process that crashes' is "$s $c $(tail -n 1 p/server.err)" \
-        '0 0 server: clients served: 0, failed: 1'
+        said client "client: cannot write the transcript, going on without: $(why ENOSPC)"
 }
 
-# What ends a program at once: without this call it cannot keep its promises. Nothing is acknowledged then, and the
-# message says why. make torture makes every call fail, in every way; here each step fails once.
-refusals() {
-    echo old >kept
-    while IFS='|' read -r side fault message; do
-        case $side in
-            server*)
-                # shellcheck disable=SC2086 # a word, or none
-                run env FAULT="$fault" "$server_faults" ${side#server} -p 0 text @ "$client" -p PORT kept
-                grep -v ': listening on ' p/server.err >err
-                status=$s
-                ;;
-            'client done')
-                run "$server" -p 0 text @ env FAULT="$fault" "$client_faults" -p PORT kept
-                cp p/client.err err
-                status=$c
-                ;;
-            client) alone "$peer" hold env FAULT="$fault" "$client_faults" -p PORT kept ;;
-        esac
-        check "$side: $fault" fails_with 1 "${side% *}: $message"
-    done <<'END'
-server|setenv 1 ENOMEM|cannot set up the environment: Cannot allocate memory
-server|socket 1 EMFILE|cannot open a socket: Too many open files
-server|stat 1 EIO|cannot send 'text': Input/output error
-server|access 1 EIO|cannot send 'text': Input/output error
-server|getaddrinfo 1 EAI_SYSTEM|cannot look up '127.0.0.1': *
-server|getaddrinfo 1 EAI_FAIL|cannot look up '127.0.0.1': *
-server|socket 2 EMFILE|cannot listen on 127.0.0.1 port 0: Too many open files
-server|fcntl 2 EBADF|cannot set up a socket: Bad file descriptor
-server|fcntl 3 EBADF|cannot set up a socket: Bad file descriptor
-server|setsockopt 1 ENOBUFS|cannot set up a socket: No buffer space available
-server|getsockopt 1 ENOBUFS|cannot read the size of a socket buffer: No buffer space available
-server|getsockopt 2 ENOBUFS|cannot read the size of a socket buffer: No buffer space available
-server|setsockopt 2 ENOBUFS|cannot set the socket buffers to 1025 bytes: No buffer space available
-server|setsockopt 3 ENOBUFS|cannot set the socket buffers to 1025 bytes: No buffer space available
-server|setsockopt 4 ENOBUFS|cannot listen on 127.0.0.1 port 0: No buffer space available
-server|bind 1 EACCES|cannot listen on 127.0.0.1 port 0: Permission denied
-server|listen 1 EADDRINUSE|cannot listen on 127.0.0.1 port 0: Address already in use (-p chooses another port)
-server|getsockname 1 ENOBUFS|cannot find out the port: No buffer space available
-server|getnameinfo 1 EAI_MEMORY|cannot print an address: *
-server|getnameinfo 2 EAI_MEMORY|cannot print an address: *
-server|getpeername 1 ENOTCONN|client 4 left before the end of 'text': *
-server|open 1 EACCES|cannot open 'text': Permission denied
-server|fstat 1 EIO|cannot open 'text': Input/output error
-server|signal 1 EINVAL|cannot ignore a signal: Invalid argument
-server|signal 2 EINVAL|cannot ignore a signal: Invalid argument
-server|clock_gettime 1 EINVAL|cannot read the clock: Invalid argument
-server|read-file 1 EIO|cannot read 'text': Input/output error
-server|fstat 2 EIO|cannot tell whether 'text' has changed: Input/output error
-server -k|sigaction 1 EINVAL|cannot handle signal [0-9]*: Invalid argument
-server -k|sigprocmask 1 EINVAL|cannot block signals: Invalid argument
-server -k|pselect 1 ENOMEM|cannot wait for clients: Cannot allocate memory
-server -k|sigprocmask 2 EINVAL|cannot let signals in: Invalid argument
-server|shutdown 1 ENOTCONN|client 4 left before the end of 'text': *
-client|setenv 1 ENOMEM|cannot set up the environment: Cannot allocate memory
-client|socket 1 EMFILE|cannot open a socket: Too many open files
-client|open 1 EACCES|cannot write 'kept': Permission denied
-client|fstat 2 EIO|cannot write 'kept': Input/output error
-client|open 2 EACCES|cannot write 'kept': directory '.': Permission denied
-client|fstatat 1 EIO|cannot write 'kept': Input/output error
-client|sigprocmask 1 EINVAL|cannot hold back signals: Invalid argument
-client|atexit 1 failure|cannot write 'kept'
-client|fchdir 1 EACCES|cannot write 'kept': Permission denied
-client|open 3 EACCES|cannot write 'kept': no temporary file beside it: Permission denied
-client|sigprocmask 2 EINVAL|cannot let signals in again: Invalid argument
-client done|fstat 4 EIO|cannot read the permissions of 'kept': Input/output error
-client done|fchmod 1 EPERM|cannot set the permissions of 'kept': Operation not permitted
-client|getaddrinfo 1 EAI_FAIL|cannot look up '127.0.0.1': *
-client|socket 2 EMFILE|cannot connect to 127.0.0.1 port *: Too many open files
-client|setsockopt 1 ENOBUFS|cannot set up a socket: No buffer space available
-client|setsockopt 2 ENOBUFS|cannot set the socket buffers to 1025 bytes: No buffer space available
-client|connect 1 ENETUNREACH|cannot connect to 127.0.0.1 port *: Network is unreachable
-END
-    slurp kept
-    check 'nothing was harmed, and nothing is left' is "$text, $(clean .)" 'old, '
-}
-
-# Prints those of the calls in the book that are among the words $1, in their order; NAME*COUNT is the same one again.
+# Prints those of the calls in the book that are among the words, in their order; the same one again is not printed.
 sequence() {
-    awk -v wanted=" $1 " '
-        $1 != "call" || !index(wanted, " " $2 " ") { next }
-        $2 != last { line = line end " " $2; last = $2; count = 1; end = ""; next }
-        $2 != "sigaction" { end = "*" ++count }
-        END { print substr(line end, 2) }' book
+    awk -v wanted=" $* " '$1 == "call" && index(wanted, " " $2 " ") && $2 != last { printf "%s ", $2; last = $2 }' book
 }
 
 # No memory lost, and none used before it was written: where all goes well and where it does not.
-memory() {
+test_memory() { # long
     if ! valgrind --error-exitcode=9 "$server" -h >/dev/null 2>&1; then
         skip 'valgrind (not installed, or not with this build)'
         return
@@ -1172,44 +922,60 @@ check_memory() {
 # ---- Programs of their own, which see for themselves what is right -------------------------------------------------
 
 # What is said about TCP, tried out.
-claims() { exec "$root/tests/claims"; }
+test_claims() { exec "$root/tests/claims"; }
 
 # Every call that may fail is made to fail.
-torture() {
+test_torture() { # early long
     [ -n "$LONG" ] || set -- -n 250 # there are about 220 kinds of failure, and each comes once
     exec "$root/tests/torture" -j 12 "$@" -s "$SEED" "$server_faults" "$client_faults"
 }
 
 # Signals at random moments, with little stack: a handler that is called again and again must not need ever more of it.
-kills() {
+test_kills() { # early long
     # shellcheck disable=SC3045 # shells have it, or say so
     ulimit -Ss 100 || skip 'a small stack (the shell cannot limit it)'
     cd "$root" && exec tests/kill -n "$([ -n "$LONG" ] && echo 600 || echo 20)" -s "$SEED"
 }
 
 # Many clients at once (-k), and every way to stop the server.
-crowd() { exec "$root/tests/crowd" -n "$([ -n "$LONG" ] && echo 1000 || echo 60)" -s "$SEED" "$server" "$client"; }
+test_crowd() { # early long
+    exec "$root/tests/crowd" -n "$([ -n "$LONG" ] && echo 1000 || echo 60)" -s "$SEED" "$server" "$client"
+}
 
 # A network that loses, delays, doubles, reorders and damages packets, and a cable that is cut.
-network() { exec sh "$root/tests/network.sh"; }
+test_network() { # early long
+    exec sh "$root/tests/network.sh"
+}
 
 # ---- The run ------------------------------------------------------------------------------------------------------
 
-# In the order in which they begin: those that take long first. make torture runs those that have a long form.
-long='torture kills crowd network huge files memory'
-sections='crowd torture kills waits network progress claims memory figures hostile wire files sources order refusals
-    options transcripts doors bad_input destinations traces buffers shows '$promise_sections
+# Prints the names of the sections, in the order of the files, but for those that the sed commands $1 delete.
+sections() {
+    for more in run promises shows readme; do
+        sed -n "/^test_/!d; $1; s/() .*//; s/^test_//p" "$root/tests/$more.sh"
+    done
+}
+
 if [ "${1-}" != -s ]; then
-    [ -z "$LONG" ] || sections=$long
-    # shellcheck disable=SC2086 # words
-    [ $# -gt 0 ] || set -- $sections
+    if [ $# -gt 0 ]; then
+        :
+    elif [ -n "$LONG" ]; then
+        # shellcheck disable=SC2046 # words, here and below
+        set -- $(sections '/ # .*long$/!d')
+    else
+        # shellcheck disable=SC2046
+        set -- $(sections '/ # early/!d') $(sections '/ # early/d; / # only/d')
+    fi
     echo "SEED=$SEED repeats what is left to chance"
-    exec "$root/tests/lanes" -j "${LANES-3}" -t "$([ -n "$LONG" ] && echo 0 || echo 600)" "$root/tests/run.sh" "$@"
+    # Nobody reads standard input, and if it is closed, no section shall find something else there.
+    echo "$@";    exec </dev/null "$root/tests/lanes" -j "${LANES-3}" -t "$([ -n "$LONG" ] && echo 0 || echo 600)" \
+        "$root/tests/run.sh" "$@"
 fi
 
 section=$2
 printf 'a line\nand one without an end' >text
-$section
+"test_$section"
+[ $((passed + failed + skipped)) -gt 0 ] || exit 2 # there is no such section, or it does nothing
 if [ $skipped -gt 0 ]; then
     echo "$passed passed, $failed failed, $skipped skipped"
 else

@@ -159,7 +159,7 @@ packets() {
     check 'packets: more than there is room for' grep -q '^packets: [0-9]* packets are missing' err
 }
 
-shows() {
+test_shows() {
     whole=$(wc -c <"$root/client.c" | tr -d ' ') half=$(($(wc -c <"$root/client.c") / 2))
     make_file random 100000
     packets
