@@ -31,7 +31,7 @@ sum_up() {
         { last = $1; acked[$2] = $8 }
         END {
             printf "%s; %d and %d bytes; acknowledged %d and %d;%s\n", substr(special, 2), bytes["server"],
-                bytes["client"], acked["client"], acked["server"], wrong == "" ? " all adds up" : wrong
+                bytes["client"], acked["client"], acked["server"], (wrong == "" ? " all adds up" : wrong)
         }' "$1"
 }
 
@@ -116,6 +116,7 @@ show_packets() {
         skip "$played ($(grep '^No packets' show))"
         return
     fi
+    [ "$private" ] || { skip "$played: its numbers ($not_private)"; return; }
     check "$played: the segments add up" is "$(picture 1)" "$(good "$whole" 30)"
     demo "$root" close "${1-}"
     check "$played: data after close is reset" matches "$(picture 1)" \
@@ -137,6 +138,7 @@ packets() {
         check 'no packets: one line why' fails_with 77 'packets: no *'
         return
     fi
+    [ "$private" ] || { skip "packets ($not_private)"; return; }
     check 'packets: the status of the command' is "$status" 7
     check 'packets: nothing happened' is "$(cat wire)" ''
     watched sh -c 'kill -TERM $PPID; kill -KILL $$'
@@ -162,6 +164,11 @@ packets() {
 shows() {
     whole=$(wc -c <"$root/client.c" | tr -d ' ') half=$(($(wc -c <"$root/client.c") / 2))
     make_file random 100000
+    # Where no network namespace may be made, the connections of the other tests are seen too, and there may be more
+    # packets than tests/packets has room for.
+    private='' not_private='the loopback interface is not ours alone'
+    alone "$root/tests/packets" wire readlink /proc/self/ns/net
+    [ "$(cat out)" = "$(readlink /proc/self/ns/net)" ] || private=yes
     packets
 
     # The pictures.
