@@ -17,10 +17,10 @@
  * the shell would say; "none" for a client that never started because the server ended first. Exits with 0 when both
  * have ended, within LIMIT seconds.
  *
- * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
- * numbers: seconds from the start of the first client to the end of all; the same from the start of the server; and the
- * largest resident sizes of server and client in KiB, as far as Linux tells them: none smaller than this program is
- * itself (getrusage(2), ru_maxrss). Exit with 0 if all ended with 0, 77 if it cannot be seen who listens, 1 otherwise.
+ * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print three
+ * numbers of seconds: from the start of the first client to the end of all; from the start of the server to the end of
+ * all; and the processor time, user and system, of all that was started and waited for. Exit with 0 if all ended with 0,
+ * 77 if it cannot be seen who listens, 1 otherwise.
  *
  * However this program ends, everything it started ends with it, unless it has left the process group.
  */
@@ -35,7 +35,6 @@ struct command {
     char **words;               /* ends with NULL */
     int in, out, err;
     pid_t pid;                  /* of the one started last */
-    long size;                  /* the largest resident size of any of its processes, in KiB */
 };
 
 static bool timing;             /* -t */
@@ -68,23 +67,6 @@ static void start(struct command *command, int slot)
         }
     }
     command->pid = start_program(words, command->in, command->out, command->err);
-}
-
-/* Waits for the end of the process PID of COMMAND. Returns its status, as status_of of tools.h does. */
-static int finish(struct command *command, pid_t pid)
-{
-#ifdef __linux__
-    struct rusage usage;
-    int status;
-
-    must(wait4(pid, &status, 0, &usage), "wait4");
-    if (usage.ru_maxrss > command->size)
-        command->size = usage.ru_maxrss;
-    return shell_status(status);
-#else
-    (void)command;
-    return status_of(pid);
-#endif
 }
 
 /* ---- A server that listens ----------------------------------------------------------------------------------- */
@@ -180,7 +162,7 @@ static int run(struct command *server, struct command *client, int times, int jo
     *first = microseconds();
     for (int i = 0; port != 0 && i < times + jobs; i++) {
         pid_t *pid = &pids[i % jobs];
-        if (*pid != 0 && (status = finish(client, *pid)) != 0)
+        if (*pid != 0 && (status = status_of(*pid)) != 0)
             failed = status;
         *pid = 0;
         if (i < times) {
@@ -193,11 +175,17 @@ static int run(struct command *server, struct command *client, int times, int jo
     return port != 0 ? failed : -1;
 }
 
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
 /* Runs what was asked for with -t and prints the figures. Returns the exit status. */
 static int measure(struct command *server, struct command *client, int times, int jobs)
 {
     int64_t began = microseconds(), first = began, end;
     bool keeps = times > 0;
+    struct rusage used;
     int status = 0, served;
 
     if (client->words == NULL)
@@ -207,7 +195,7 @@ static int measure(struct command *server, struct command *client, int times, in
     end = microseconds();
     if (keeps)
         must(kill(server->pid, SIGTERM), "kill"); /* at least its zombie is there */
-    served = finish(server, server->pid);
+    served = status_of(server->pid);
     if (!keeps)
         end = microseconds();
     if (status != 0 || (served != 0 && !keeps)) {
@@ -215,7 +203,9 @@ static int measure(struct command *server, struct command *client, int times, in
                 client->words != NULL ? client->words[0] : "-", status);
         return 1;
     }
-    printf("%.6f %.6f %ld %ld\n", (double)(end - first) / 1e6, (double)(end - began) / 1e6, server->size, client->size);
+    must(getrusage(RUSAGE_CHILDREN, &used), "getrusage");
+    printf("%.6f %.6f %.6f\n", (double)(end - first) / 1e6, (double)(end - began) / 1e6,
+           seconds(used.ru_utime) + seconds(used.ru_stime));
     return 0;
 }
 
@@ -259,7 +249,7 @@ static int keep(const char *directory, char **server_words, char **client_words)
     struct command server = { .words = server_words, .out = fds[0], .err = fds[1] };
     struct command client = { .words = client_words, .out = fds[2], .err = fds[3] };
     clients = run(&server, &client, 1, 1, false, &first);
-    servers = finish(&server, server.pid);
+    servers = status_of(server.pid);
     if (clients >= 0)
         snprintf(status, sizeof status, "%d", clients);
     if (dprintf(fds[4], "%d\n", servers) < 0 || dprintf(fds[5], "%s\n", status) < 0 ||
