@@ -6,8 +6,9 @@
  *     -b BITS      cross it in a second, in each direction; what has to wait for its turn is not lost
  *     -d MS        every packet is so late, in both directions: the round trip takes twice as long
  *     -x EVENT     cuts the cable just before it, and prints the line "cut". It is a number N, for the N-th packet with
- *                  data from the far end; fin, for the FIN from there; probe, when TCP there asks whether the other end
- *                  is still alive (RFC 9293, 3.8.4); or reply, for the first packet with data from the near end
+ *                  data from the far end; fin, for the FIN from there; reply, for the first packet with data from the
+ *                  near end; or alive, for the first without data, from either end, after ten seconds of silence: with
+ *                  that, TCP asks whether the other end is still alive (RFC 9293, 3.8.4)
  *     -y MS        mends it so long after that
  *
  * Makes two network namespaces, with the tun device "near" in one and "far" in the other, and prints one line, such as
@@ -37,7 +38,7 @@ int main(void)
 enum { IFF_TUN = 0x0001, IFF_NO_PI = 0x1000 };
 #endif
 
-enum { NOT_HERE = 77, NEAR = 0, FAR = 1, PACKET_MAX = 65536 };
+enum { NOT_HERE = 77, NEAR = 0, FAR = 1, PACKET_MAX = 65536, SECOND = 1000000 };
 
 /* One packet on the cable. */
 struct packet {
@@ -98,30 +99,29 @@ static void say(const char *text)
         die("standard output");
 }
 
-/* True if the packet of LENGTH bytes at B, of IPv4 or IPv6, that came from FROM is what -x waits for (RFC 791, RFC 8200,
- * RFC 9293, 3.1). */
-static bool is_event(int from, const unsigned char *b, size_t length)
+/* True if the packet of LENGTH bytes at B, of IPv4 or IPv6, that came from FROM at the time NOW is what -x waits for
+ * (RFC 791, RFC 8200, RFC 9293, 3.1). */
+static bool is_event(int from, const unsigned char *b, size_t length, int64_t now)
 {
+    static int64_t heard;               /* when the packet before this one came */
     static long packets;                /* with data, from the far end */
-    static uint32_t next;               /* the number of the byte that follows these */
     const bool four = length >= 20 && b[0] >> 4 == 4 && b[9] == 6, six = length >= 40 && b[0] >> 4 == 6 && b[6] == 6;
     const size_t tcp = four ? (size_t)(b[0] & 15) * 4 : 40;
-    uint32_t number;
 
     if ((!four && !six) || length < tcp + 20)
         return false;
-    memcpy(&number, b + tcp + 4, sizeof number);
-    number = ntohl(number);
-    const size_t data = length - tcp - (size_t)(b[tcp + 12] >> 4) * 4;
-    const bool fin = (b[tcp + 13] & 1) != 0, probe = packets > 0 && data == 0 && !fin && number == next - 1;
+    const bool data = length > tcp + (size_t)(b[tcp + 12] >> 4) * 4, fin = (b[tcp + 13] & 1) != 0;
+    const bool silence = heard > 0 && now - heard >= 10 * SECOND;
 
-    if (from == NEAR)
-        return strcmp(event, "reply") == 0 && data > 0;
-    packets += data > 0;
-    if (data > 0 || fin)
-        next = number + (uint32_t)data + fin;
-    return (strcmp(event, "fin") == 0 && fin) || (strcmp(event, "probe") == 0 && probe) ||
-           (data > 0 && packets == strtol(event, NULL, 10));
+    heard = now;
+    packets += from == FAR && data;
+    if (strcmp(event, "alive") == 0)
+        return silence && !data;
+    if (strcmp(event, "reply") == 0)
+        return from == NEAR && data;
+    if (strcmp(event, "fin") == 0)
+        return from == FAR && fin;
+    return from == FAR && data && packets == strtol(event, NULL, 10);
 }
 
 /* Reads a packet from the end FROM and puts it on the cable, unless that is cut. */
@@ -135,7 +135,7 @@ static void take(int from)
 
     if (length < 0)
         die("read");
-    if (is_event(from, bytes, (size_t)length)) {
+    if (is_event(from, bytes, (size_t)length, now)) {
         severed = true;
         mended = mending > 0 ? now + mending : 0;
         event = "";
@@ -194,7 +194,7 @@ static double number(int letter, double most)
 int main(int argc, char *argv[])
 {
     const struct sigaction stop = { .sa_handler = end };
-    const int64_t hour = INT64_C(3600) * 1000000;
+    const int64_t hour = INT64_C(3600) * SECOND;
     sigset_t term, none;
     char line[100];
     int letter;
@@ -224,7 +224,7 @@ int main(int argc, char *argv[])
     while (!ending) {
         struct pollfd wanted[] = { { ends[NEAR].device, POLLIN, 0 }, { ends[FAR].device, POLLIN, 0 } };
         const int64_t left = deliver(FAR, deliver(NEAR, hour));
-        const struct timespec wait = { .tv_sec = (time_t)(left / 1000000), .tv_nsec = (long)(left % 1000000 * 1000) };
+        const struct timespec wait = { .tv_sec = (time_t)(left / SECOND), .tv_nsec = (long)(left % SECOND * 1000) };
         const int ready = ppoll(wanted, 2, &wait, &none);
         if (ready < 0 && errno != EINTR)
             die("ppoll");
