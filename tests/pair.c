@@ -29,7 +29,7 @@
 #include <ctype.h>
 #include <sys/resource.h>
 
-enum { LIMIT = 120, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, CANNOT_SEE = 77 };
+enum { LIMIT = 200, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, CANNOT_SEE = 77 };
 
 struct command {
     char **words;               /* ends with NULL */
