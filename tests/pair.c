@@ -17,10 +17,10 @@
  * the shell would say; "none" for a client that never started because the server ended first. Exits with 0 when both
  * have ended, within LIMIT seconds.
  *
- * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print three
- * numbers of seconds: from the start of the first client to the end of all; from the start of the server to the end of
- * all; and the processor time, user and system, of all that was started and waited for. Exit with 0 if all ended with 0,
- * 77 if it cannot be seen who listens, 1 otherwise.
+ * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print two
+ * numbers of seconds: from the start of the first client, or of COMMAND, to the end of all; and the processor time, user
+ * and system, of all that was started and waited for. Exit with 0 if all ended with 0, 77 if it cannot be seen who
+ * listens, 1 otherwise.
  *
  * However this program ends, everything it started ends with it, unless it has left the process group.
  */
@@ -183,7 +183,7 @@ static double seconds(struct timeval time)
 /* Runs what was asked for with -t and prints the figures. Returns the exit status. */
 static int measure(struct command *server, struct command *client, int times, int jobs)
 {
-    int64_t began = microseconds(), first = began, end;
+    int64_t first = microseconds(), end;
     bool keeps = times > 0;
     struct rusage used;
     int status = 0, served;
@@ -204,8 +204,7 @@ static int measure(struct command *server, struct command *client, int times, in
         return 1;
     }
     must(getrusage(RUSAGE_CHILDREN, &used), "getrusage");
-    printf("%.6f %.6f %.6f\n", (double)(end - first) / 1e6, (double)(end - began) / 1e6,
-           seconds(used.ru_utime) + seconds(used.ru_stime));
+    printf("%.6f %.6f\n", (double)(end - first) / 1e6, seconds(used.ru_utime) + seconds(used.ru_stime));
     return 0;
 }
 
