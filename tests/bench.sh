@@ -159,7 +159,7 @@ steps() { # sweep|delay ROUNDS FACTOR
     in_rounds "$2" part "$1-1025" "$1-4K" "$1-16K" "$1-64K" "$1-256K" "$1-1M" "$1-4M" "$1-0"
     echo '   asked     MB/s  two # more are twice the speed'
     while read -r name least _; do echo "${name#*-} $least $(wc -c <"part-${name#*-}")"; done <results | awk '{
-        bar = ""; for (n = 2 * log($3 / $2 / 1e4) / log(2); n >= 1; n--) bar = bar "#"
+        bar = ""; for (speed = 1e4; speed * 1.4142 < $3 / $2; speed *= 1.4142) bar = bar "#"
         printf "%8s %8.2f  %s\n", $1, $3 / 1e6 / $2, bar }'
     rm part-*
 }
