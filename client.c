@@ -1,14 +1,10 @@
 /*
  * client.c - receives a file over TCP, puts it in place, and only then tells the server that it has it.
  *
- *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
- *     ./client                     in another: receives it into log.txt
- *
- * Read server.c first, then this from top to bottom: after main come the steps of the story, in the order in which they
- * happen. What opens the destination, which comes first, is in the last chapter; you can skip that.
- *
- * A regular file is whole or untouched: it is received into a temporary one beside it, which is flushed to disk and
- * renamed over the destination. Only when that is done does the server hear the acknowledgement.
+ * Read server.c first, which says how to run the two, then this from top to bottom: after main come the steps of the
+ * story in their order: socket, connect, read, rename, the reply, close. You can skip the last chapter, about what is
+ * written to. A regular file is whole or untouched: it is received into a temporary one beside it, which is flushed to
+ * disk and renamed over the destination. Only when that is done does the server hear the acknowledgement.
  */
 #define PROGRAM "client" /* for common.h: how messages begin */
 
@@ -24,24 +20,20 @@ const char help[] =
     "Receives a file from a server into FILE (log.txt) and acknowledges it.\n"
     "\n"
     "  -a ADDRESS  address or name to connect to, IPv4 or IPv6 (127.0.0.1)\n"
-    "  -b BYTES    size of both socket buffers to ask for, K and M allowed (1025);\n"
-    "              0 leaves them to the kernel, which is fastest\n"
+    "  -b BYTES    ask for buffers of this size, K and M allowed; 0: leave them (1025)\n"
     "  -d SECONDS  wait before acknowledging, to watch the server wait (0)\n"
     "  -h          show this help\n"
     "  -p PORT     port to connect to (8080)\n"
     "  -t SECONDS  give up after so long without progress; 0 never gives up (30)\n"
     "  -v          trace what happens on the socket, on standard error\n"
     "\n"
-    "A regular file is replaced as a whole, once all of the new one is here. A device,\n"
-    "FIFO or pipe is written to directly. With - for standard output, the transcript\n"
-    "goes to standard error.\n"
+    "A regular file is replaced as a whole, once all of the new one is here. Anything\n"
+    "else is written to directly; - is standard output.\n"
     "Exit status: 0 if the complete file is in place, 1 if not, 2 usage error.\n";
 
 enum {
     FLUSH_FIRST = 1024 * 1024,      /* bytes received after which they are flushed to disk, at first, */
-    FLUSH_LEAST = 64 * 1024,        /* at the least, */
     FLUSH_MOST = 64 * 1024 * 1024,  /* and at the most */
-    TRIES = 100,                    /* names for the temporary file */
 };
 
 static const char *path;            /* where to put the file: the user's words */
@@ -88,13 +80,6 @@ int main(int argc, char *argv[])
 
 /* ---- The story ------------------------------------------------------------------------------------------------- */
 
-/* Ends the program because of ERROR: the server has not come to its half-close. */
-static void die_unfinished(int error)
-{
-    die(error, temporary[0] != '\0' ? "the server did not finish, '%s' is untouched"
-                                    : "the server did not finish, '%s' is incomplete", path);
-}
-
 /* True if CONNECTION leads to ourselves. When nobody listens on a port that the kernel gives out to clients, it may
  * give us just this one, and then our SYN meets itself (RFC 9293, 3.5, figure 7: simultaneous open). */
 static bool is_our_own_end(int connection)
@@ -106,8 +91,7 @@ static bool is_our_own_end(int connection)
            getpeername(connection, (struct sockaddr *)&there, &other_length) == 0 && memcmp(&here, &there, length) == 0;
 }
 
-/* Connects CONNECTION to the address WHERE. connect only begins that, and poll waits: it is done once the socket is
- * writable. */
+/* Connects CONNECTION to WHERE. connect only begins that, and poll waits: it is over once the socket is writable. */
 static bool connect_in_time(int connection, const struct addrinfo *where)
 {
     int error = 0;
@@ -123,7 +107,7 @@ static bool connect_in_time(int connection, const struct addrinfo *where)
     if (getsockopt(connection, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
         return false;
     if (error == ECONNRESET || error == EPIPE)
-        die_unfinished(error); /* connected, and already lost. This is told once: read would now say end-of-file */
+        die(error, "the server did not finish, '%s' is untouched", path); /* told once: read would say end-of-file */
     errno = error == 0 && is_our_own_end(connection) ? ECONNREFUSED : error;
     return errno == 0;
 }
@@ -159,27 +143,27 @@ static int connect_to_server(void)
             address, port, strerror(error));
     if (connection < 0)
         die(error, "cannot connect to %s port %s", address, port);
-    waiting_since = 0;
     set_waits(connection);
     trace(connection, "connected");
     return connection;
 }
 
-/* Flushes FD to disk, as far as the system can. Returns true, too, if there is nothing to flush behind it, as with a
- * pipe, or if its file system does not know how, with WHOLE after a flush of all file systems (fsync(2), EINVAL). */
+/* Flushes FD to disk. It is no failure if there is no disk, as behind a pipe, or if its file system does not know how: then,
+ * with WHOLE, all file systems are flushed (fsync(2), EINVAL). */
 static bool flush_to_disk(int fd, bool whole)
 {
+    int result;
+
 #ifdef F_FULLFSYNC /* macOS: fsync does not flush the drive itself (fsync(2) there) */
     if (fcntl(fd, F_FULLFSYNC) == 0)
         return true;
 #endif
-    while (fsync(fd) != 0)
-        if (errno == EINVAL || errno == EBADF || errno == ENOTSUP || errno == ENOSYS) {
-            if (whole)
-                sync();
-            return true;
-        } else if (errno != EINTR)
-            return false;
+    while ((result = fsync(fd)) != 0 && errno == EINTR)
+        ;
+    if (result == 0 || (errno != EINVAL && errno != EBADF && errno != ENOTSUP && errno != ENOSYS))
+        return result == 0;
+    if (whole)
+        sync();
     return true;
 }
 
@@ -197,15 +181,14 @@ static void flush_in_steps(void)
     took = microseconds() - began;
     flushed = transfer.bytes;
     if (took > SECOND)
-        step = step * SECOND / took > FLUSH_LEAST ? step * SECOND / took : FLUSH_LEAST;
+        step = step * SECOND / took;
     else if (took < SECOND / 4 && step < FLUSH_MOST)
         step *= 2;
 }
 
-/* Receives until end-of-file. recv returns what has arrived, at least one byte; how the server cut the data into writes
- * cannot be seen. With large buffers it is faster to wait until a block is full, or a tick is over (MSG_WAITALL). 0 is
- * the end: the server has closed its half. After an error nothing may be read any more: ECONNRESET is reported once,
- * and then recv would return 0, too. */
+/* Receives until end-of-file. recv returns what has arrived; where one write of the server ended and the next began
+ * cannot be seen. With large buffers it is faster to wait until a block is full, or a tick is over (MSG_WAITALL). 0 is the
+ * end: the server has closed its half. After an error we must not go on: it is told once, and then recv returns 0, too. */
 static void receive_file(int connection)
 {
     static char block[BLOCK_SIZE];
@@ -213,17 +196,14 @@ static void receive_file(int connection)
     ssize_t count;
 
     transfer.began = microseconds();
-    while ((count = recv(connection, block, sizeof block, flags)) != 0) {
-        if (count < 0) {
-            if (!may_retry(connection))
-                die_unfinished(errno);
-            continue;
-        }
-        if (!write_all(output, block, (size_t)count))
-            die(errno, "cannot write '%s'", path);
-        note_progress(connection, count);
-        flush_in_steps();
-    }
+    while ((count = recv(connection, block, sizeof block, flags)) != 0)
+        if (count > 0) {
+            if (!write_all(output, block, (size_t)count))
+                die(errno, "cannot write '%s'", path);
+            note_progress(connection, count);
+            flush_in_steps();
+        } else if (!may_retry(connection))
+            die(errno, "the server did not finish, '%s' is %s", path, temporary[0] != '\0' ? "untouched" : "incomplete");
     end_transfer(connection);
     trace(connection, "end-of-file: the server has closed its half");
 }
@@ -324,12 +304,8 @@ static void create_temporary(mode_t mode)
     sigfillset(&all);
     if (atexit(remove_temporary) != 0 || sigprocmask(SIG_SETMASK, &all, &before) != 0)
         die(errno, "cannot hold back signals");
-    output = -1;
-    errno = EEXIST;
-    for (int i = 0; i < TRIES && output < 0 && errno == EEXIST; i++) {
-        snprintf(temporary, sizeof temporary, ".client-%ld-%d", (long)getpid(), i);
-        output = open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
-    }
+    snprintf(temporary, sizeof temporary, ".client-%ld-%jd", (long)getpid(), (intmax_t)microseconds());
+    output = open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
     if (output < 0) {
         temporary[0] = '\0';
         die(errno, "cannot write '%s': no temporary file beside it", path);
@@ -356,18 +332,16 @@ static bool has_list(const char *file)
  * mask then), only the owner's permissions stay; and only these if somebody has put something else there meanwhile. */
 static void keep_permissions(void)
 {
-    struct stat old, new;
+    struct stat old = { 0 }, new = { 0 };
     mode_t mode = S_IRUSR | S_IWUSR;
 
-    if (lstat(name, &old) != 0 || fstat(output, &new) != 0) {
-        if (errno == ENOENT)
-            return; /* nothing to replace */
+    if (lstat(name, &old) != 0 && errno == ENOENT)
+        return; /* nothing to replace */
+    if (fstat(output, &new) != 0)
         die(errno, "cannot read the permissions of '%s'", path);
-    }
     if (S_ISREG(old.st_mode) && old.st_uid == owner) {
-        if (old.st_uid != new.st_uid) /* only root can give a file away; */
-            (void)!fchown(output, old.st_uid, old.st_gid);
-        if (old.st_gid != new.st_gid) /* its owner can give it to a group that he belongs to */
+        /* Only root can give a file away; its owner can give it to a group that he belongs to. */
+        if ((old.st_uid != new.st_uid || old.st_gid != new.st_gid) && fchown(output, old.st_uid, old.st_gid) != 0)
             (void)!fchown(output, (uid_t)-1, old.st_gid);
         if (fstat(output, &new) != 0)
             die(errno, "cannot read the permissions of '%s'", path);
@@ -382,14 +356,14 @@ static void keep_permissions(void)
         die(errno, "cannot set the permissions of '%s'", path);
 }
 
-/* Goes to the directory of what path leads to, and notes its name there. OLD is what the kernel has opened by that path,
- * or NULL if there is nothing: what it leads to is the kernel's right to decide, as it may refuse to follow a link that
- * somebody has planted (proc_sys_fs(5), protected_symlinks). So if we follow links, the end must be the same. In the
- * directory, the temporary file can be found even if the directory gets another name.
+/* Goes to the directory of what path leads to, and notes its name there: so the temporary file is found even if the
+ * directory gets another name. OLD is what the kernel has opened by that path, or NULL if there is nothing. The kernel
+ * may refuse to follow a link that somebody has planted (proc_sys_fs(5), protected_symlinks): if we follow one, it must
+ * lead to the same file.
  *
- * Refuses what the kernel would refuse, or rename after the whole transfer. Where all may write but only owners may
- * remove (a sticky directory, as /tmp), somebody may have planted a file or FIFO to get at what is written; the kernel's
- * rule about that is for open with O_CREAT (protected_regular, protected_fifos), which is not how we open it. */
+ * Refuses what rename would refuse after the whole transfer, and what somebody may have planted to get at what we write,
+ * where all may write but only owners may remove (a sticky directory, as /tmp). The kernel's rule about that is only for
+ * open with O_CREAT (protected_regular, protected_fifos), which is not how we open it. */
 static void enter_directory(const struct stat *old)
 {
     const uid_t me = geteuid();
@@ -415,14 +389,13 @@ static void enter_directory(const struct stat *old)
         die(errno, "cannot write '%s': directory '%s'", path, folder);
 
     is_foreign = old != NULL && (there.st_mode & S_ISVTX) != 0 && old->st_uid != me;
-    if (is_foreign && (there.st_mode & S_IWOTH) != 0 && old->st_uid != there.st_uid)
-        die(EACCES, "cannot write '%s': somebody else has put it where all may write", path);
-    if (is_foreign && S_ISREG(old->st_mode) && there.st_uid != me && me != 0)
-        die(EPERM, "cannot replace '%s', somebody else's in a sticky directory (client - >FILE writes into it)", path);
+    if (is_foreign && (((there.st_mode & S_IWOTH) != 0 && old->st_uid != there.st_uid) ||
+                       (S_ISREG(old->st_mode) && there.st_uid != me && me != 0)))
+        die(EACCES, "cannot replace '%s', somebody else's in a sticky directory (client - >FILE writes into it)", path);
 #if LINUX
     struct statx status;
     if (statx(AT_FDCWD, ".", 0, 0, &status) == 0 && (status.stx_attributes & STATX_ATTR_APPEND) != 0)
-        die(EPERM, "cannot write '%s': its directory can only be appended to (client - >FILE writes into it)", path);
+        die(EPERM, "cannot replace '%s' in a directory that can only grow (client - >FILE writes into it)", path);
 #endif
 }
 

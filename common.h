@@ -1,8 +1,7 @@
 /*
- * common.h - what server.c and client.c share: messages and transcript, the command line, waiting for the other side,
- * the trace, and sockets. Read server.c first, from top to bottom, then client.c, and look here when you meet a new name.
- *
- * A function that returns bool returns true if it succeeded, and false with errno set if not, unless it says otherwise.
+ * common.h - what server.c and client.c share: messages, the command line, waiting for the other side, the trace, and
+ * sockets. Read server.c first, from top to bottom, then client.c, and look here when you meet a new name. A function
+ * that returns bool returns true if it succeeded, and false with errno set if not, unless its comment says otherwise.
  */
 #ifndef COMMON_H
 #define COMMON_H
@@ -44,7 +43,7 @@
 #define TCP_KEEPIDLE TCP_KEEPALIVE /* its name on macOS */
 #endif
 
-extern const char help[]; /* what -h prints, the synopsis and an empty line first. Each program has its own */
+extern const char help[]; /* what -h prints: synopsis and purpose, an empty line, and more */
 
 /* The client's whole reply. It is sent without a newline and without the NUL at its end. */
 static const char acknowledgement[] = "I have recv the data,Thank you";
@@ -70,13 +69,12 @@ static bool keep_serving;                   /* -k, of the server: no progress li
 static int transcript = STDOUT_FILENO;      /* where the transcript goes: elsewhere when the file itself goes there */
 static bool was_closed[3];                  /* standard input, output and error that were closed at the start */
 static char temporary[64];                  /* the client's temporary file, for end_by_signal; empty if there is none */
-static int progress_width;                  /* columns that the progress line takes on the terminal; 0: it is not there */
+static int progress_width;                  /* columns that the progress line takes on the terminal; 0: there is none */
 
 /* ---- Messages and the transcript ------------------------------------------------------------------------------- */
 
-/* Waits until poll says that FD is ready for EVENTS, but no longer than a tick. AGAIN: it said so the last time, and the
- * call had to wait all the same, as with a driver that does not know poll. Then a tick passes without asking, so that
- * nothing spins. Returns true if poll says that FD is ready. */
+/* Waits until poll says that FD is ready for EVENTS, but no longer than a tick. If it has just said so, and yet the call
+ * had to wait (AGAIN), a tick passes without asking: nothing spins. Returns true if poll says that FD is ready. */
 static bool wait_a_tick(int fd, short events, bool again)
 {
     struct pollfd wanted = { .fd = again ? -1 : fd, .events = events }; /* poll ignores a negative descriptor */
@@ -84,8 +82,8 @@ static bool wait_a_tick(int fd, short events, bool again)
     return poll(&wanted, 1, TICK) > 0;
 }
 
-/* Writes all LENGTH bytes to FD, a file, pipe or terminal on this machine, and waits for it as long as it takes,
- * even if whoever started us left it in non-blocking mode. */
+/* Writes all LENGTH bytes to FD, a file, pipe or terminal on this machine, and waits for it as long as it takes, even if
+ * whoever started us left it in non-blocking mode. */
 static bool write_all(int fd, const char *data, size_t length)
 {
     bool ready = false;
@@ -116,7 +114,6 @@ __attribute__((format(printf, 5, 6)))
 static void print_line(int fd, bool foreign, const char *start, const char *end, const char *format, ...)
 {
     static char message[MESSAGE_MAX], line[4 * MESSAGE_MAX + 512];
-    static bool failed;
     char *to = line + sprintf(line, "\r%*s\r", progress_width, ""), *begin = to; /* blanks over the progress line */
     unsigned char last = 0;
     va_list arguments;
@@ -139,8 +136,8 @@ static void print_line(int fd, bool foreign, const char *start, const char *end,
         last = byte;
     }
     to += sprintf(to, "%s\n", end);
-    if (!write_all(fd, begin, (size_t)(to - begin)) && fd == transcript && !failed) {
-        failed = true;
+    if (!write_all(fd, begin, (size_t)(to - begin)) && fd == transcript && fd >= 0) {
+        transcript = -1;
         print_line(STDERR_FILENO, false, PROGRAM ": ", strerror(errno),
                    "cannot write the transcript, going on without: ");
     }
@@ -158,13 +155,13 @@ static const char *reason(int error)
     return text;
 }
 
-/* These take a format and what belongs in it, as printf does; warn and die take an errno value, or 0, before that.
- * print adds a line to the transcript. warn prints "program: message: reason" on standard error. die ends the program
- * after that, with status 1, and a connection with a reset (reset_on_close). usage_error ends it with status 2. */
+/* These take a format and what belongs in it, as printf does; warn and die take an errno value, or 0, before that. print
+ * adds a line to the transcript. warn prints "program: message: reason" on standard error. die ends the program after
+ * that, with status 1, and a connection with a reset (reset_on_close). usage_error ends it with status 2. */
 #define print(...) print_line(transcript, false, "", "", __VA_ARGS__)
 #define warn(error, ...) print_line(STDERR_FILENO, false, PROGRAM ": ", reason(error), __VA_ARGS__)
 #define die(...) (warn(__VA_ARGS__), exit(EXIT_FAILURE))
-#define usage_error(...) (warn(0, __VA_ARGS__), write_all(STDERR_FILENO, help, (size_t)(strstr(help, "\n\n") + 1 - help)), \
+#define usage_error(...) (warn(0, __VA_ARGS__), write_all(STDERR_FILENO, help, (size_t)(strstr(help, "\n\n") - help) + 1), \
                           exit(2))
 
 /* ---- The command line ---------------------------------------------------------------------------------------- */
@@ -181,8 +178,7 @@ static int parse_number(int letter, int most, bool suffix)
     if (suffix && (*end == 'K' || *end == 'M'))
         unit = *end++ == 'K' ? 1024 : 1024 * 1024;
     if (*end != '\0' || number > (unsigned long)most / unit)
-        usage_error("-%c: '%s' is not a number from 0 to %d%s", letter, optarg, most,
-                    suffix ? ", K and M allowed" : "");
+        usage_error("-%c: '%s' is not a number from 0 to %d%s", letter, optarg, most, suffix ? ", K and M allowed" : "");
     return (int)(number * unit);
 }
 
@@ -262,9 +258,6 @@ static void start_up(void)
                                   SIGXCPU, SIGVTALRM, SIGPROF };
     struct sigaction action = { .sa_handler = end_by_signal }, before;
 
-    if (setenv("POSIXLY_CORRECT", "", 1) != 0) /* the first operand ends the options, for the getopt of GNU too */
-        die(errno, "cannot set up the environment");
-
     /* Were one of the descriptors 0, 1 and 2 closed, the next file or connection would take its number, and the
      * transcript would go there. A socket without a connection fills the gap: nothing can be read from or written to it,
      * and Linux does not open it by another name, such as /dev/stdout. */
@@ -275,22 +268,22 @@ static void start_up(void)
                 die(errno, "cannot open a socket");
         }
 
-    /* Without this, writing to a lost connection, or beyond a limit on the size of files, would end the program without a
-     * word. Now the write fails, with EPIPE or EFBIG (write(2), ERRORS). */
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
-        die(errno, "cannot ignore a signal");
-
+    /* With SIGPIPE and SIGXFSZ ignored, a write to a lost connection, or beyond a limit on the size of files, does not end
+     * the program without a word, but fails (write(2), EPIPE and EFBIG). With POSIXLY_CORRECT, the first operand ends
+     * the options for the getopt of GNU too. */
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
+        setenv("POSIXLY_CORRECT", "", 1) != 0)
+        die(errno, "cannot start");
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
         if (sigaction(deadly[i], NULL, &before) != 0 ||
             (before.sa_handler == SIG_DFL && sigaction(deadly[i], &action, NULL) != 0)) /* nohup(1) has one ignored */
-            die(errno, "cannot handle a signal");
+            die(errno, "cannot start");
 }
 
 /* ---- Waiting for the other side, and progress ------------------------------------------------------------------ */
 
-/* The one clock of -t. It runs only while a call waits for the other side: what we do meanwhile, with a disk, a pipe or a
- * terminal, takes none of its time. */
+/* The clock of -t runs only while a call waits for the other side, not while we wait for a disk, a pipe or a terminal. */
 static int64_t waiting_since;   /* when a call had waited a tick in vain for the first time; 0 after progress */
 static int last_queue;          /* how long the send queue was when we last looked */
 
@@ -312,9 +305,8 @@ static int64_t microseconds(void)
     return (int64_t)now.tv_sec * SECOND + now.tv_nsec / 1000;
 }
 
-/* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, or -1 if the system
- * does not tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, which is another name for TIOCOUTQ; "unsent"
- * there means not acknowledged). */
+/* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, or -1 if the system does not
+ * tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, another name for TIOCOUTQ). */
 static int send_queue(int fd)
 {
     int bytes = 0, failed = 1;
@@ -358,8 +350,8 @@ static void show_progress(void)
         progress_width = columns;
 }
 
-/* A call on socket FD has waited for a tick in vain. Returns false, with errno set, if -t is over. If the send queue got
- * shorter, the other side's kernel has acknowledged bytes, and that is progress. */
+/* A call on socket FD has waited for a tick in vain. Returns false, with errno set, if -t is over. A shorter send queue
+ * is progress: the other side's kernel has acknowledged bytes. */
 static bool has_time_left(int fd)
 {
     int64_t now = microseconds();
@@ -373,8 +365,8 @@ static bool has_time_left(int fd)
     return patience == 0 || now - waiting_since < (int64_t)patience * SECOND;
 }
 
-/* After a read or write on connection FD has failed: returns true if it is to be made again, because a tick was over
- * (EAGAIN) or a signal came, and the other side has time left. If not, errno says why. */
+/* A read or write on connection FD has failed. Returns true if it is to be made again: a tick was over (EAGAIN) or a
+ * signal came, and the other side has time left. If not, errno says why. */
 static bool may_retry(int fd)
 {
     return (errno == EAGAIN || errno == EINTR) && has_time_left(fd);
@@ -390,7 +382,6 @@ static const char *trace_start(int fd)
     const char *state = "-";
     struct timespec now = { 0 };
     struct tm parts = { 0 };
-    size_t end;
 
 #if LINUX
     static const char *const states[] = { "-", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
@@ -404,13 +395,13 @@ static const char *trace_start(int fd)
 #endif
     if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL)
         now.tv_nsec = 0; /* a trace from midnight is better than no transfer */
-    end = strftime(start, sizeof start, "%H:%M:%S", &parts);
-    snprintf(start + end, sizeof start - end, ".%06ld " PROGRAM " %-11s ", now.tv_nsec / 1000, state);
+    snprintf(start, sizeof start, "%02d:%02d:%02d.%06ld " PROGRAM " %-11s ", parts.tm_hour, parts.tm_min, parts.tm_sec,
+             now.tv_nsec / 1000, state);
     return start;
 }
 
 /* Returns the end of that line, the lengths of both queues, if they are known. The receive queue is what has arrived and
- * was not read (tcp(7), SIOCINQ, another name for FIONREAD). */
+ * not been read (tcp(7), SIOCINQ, another name for FIONREAD). */
 static const char *trace_end(int fd)
 {
     static char end[64];
@@ -465,8 +456,8 @@ static struct addrinfo *resolve(void)
     return list;
 }
 
-/* When several addresses have failed, one failure is told. Returns the more telling one of two errno values: that nobody
- * listens there says more than that this machine has no IPv6. */
+/* If several addresses have failed, one failure is told. Returns the more telling of two errno values: that nobody listens
+ * there says more than that this machine has no IPv6. */
 static int more_telling(int one, int other)
 {
     static const int least_first[] = { 0, EAFNOSUPPORT, EADDRNOTAVAIL, ENETUNREACH, EHOSTUNREACH, ETIMEDOUT,
@@ -499,9 +490,9 @@ static bool fin_on_close(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0;
 }
 
-/* Makes read, recv and write on connection FD wait in the kernel, as they do in every book, but for no longer than a
- * tick: then they fail with EAGAIN, or return what they have moved so far. That gives every wait a limit, -t, without a
- * second mechanism beside the calls themselves: see may_retry.
+/* Makes read, recv and write on the new connection FD wait in the kernel, as they do in every book, but for no longer
+ * than a tick: then they fail with EAGAIN, or return what they have moved so far. That gives every wait a limit, -t,
+ * without a second mechanism beside the calls themselves: see may_retry.
  *
  * While nothing moves, the kernels ask each other every 15 seconds whether they are still there (keepalive, RFC 9293,
  * 3.8.4): firewalls and NAT forget a silent connection, and a dead machine is noticed even while we wait for something
@@ -516,6 +507,7 @@ static void set_waits(int fd)
     if (fcntl(fd, F_SETFL, 0) != 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) != 0)
         die(errno, "cannot set up a connection");
+    waiting_since = 0;
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on); /* what a system does not know, it does without */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &interval, sizeof interval);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);

@@ -5,12 +5,11 @@
  *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
  *     ./client                     in another: receives it into log.txt
  *
- * Read from top to bottom: main and what follows it is the whole story, in the order in which it happens: socket, bind
- * and listen; accept; write; shutdown; read; close. You can skip the last two chapters, about the file that is sent and
- * about many clients at once (-k). client.c is the other side.
+ * Read from top to bottom: after main come the steps of the story in their order: socket, bind, listen, accept, write,
+ * shutdown, read, close. You can skip the last two chapters, about the file that is sent and about many clients (-k).
  *
- * common.h has what both sides share: print adds a line to the transcript, trace tells what happened with -v, warn and
- * die complain; address, port and the other options; and transfer, which counts the bytes.
+ * client.c is the other side. From common.h, which both share, come print, for the transcript; trace, for -v; warn and
+ * die; the options, such as address, port and keep_serving; and transfer, which counts the bytes.
  */
 #define PROGRAM "server" /* for common.h: how messages begin */
 
@@ -26,8 +25,7 @@ const char help[] =
     "Sends FILE (client.c) to a client, and waits for its acknowledgement.\n"
     "\n"
     "  -a ADDRESS  address or name to listen on, IPv4 or IPv6 (127.0.0.1)\n"
-    "  -b BYTES    size of both socket buffers to ask for, K and M allowed (1025);\n"
-    "              0 leaves them to the kernel, which is fastest\n"
+    "  -b BYTES    ask for buffers of this size, K and M allowed; 0: leave them (1025)\n"
     "  -h          show this help\n"
     "  -k          keep serving, many clients at once\n"
     "  -p PORT     port to listen on; with 0 the kernel chooses one (8080)\n"
@@ -40,8 +38,7 @@ const char help[] =
 
 enum {
     REPLY_MAX = 1025,           /* bytes of a reply that we look at: the client of the seed pads its own to so many */
-    DRAIN_BYTES = 64 * 1024,    /* after the acknowledgement: how many more bytes are read and dropped, */
-    DRAIN_TIME = SECOND,        /* and for how long */
+    DRAIN_MAX = 64 * 1024,      /* bytes that are read and dropped after the acknowledgement */
     CLIENTS_MAX = 256,          /* served at the same time with -k; the next ones wait in the listen queue */
 };
 
@@ -277,11 +274,11 @@ static void hear_acknowledgement(int connection)
 
 /* Closes CONNECTION. All has been said and heard, so close may send FIN. But with something unread it would still send
  * a reset (RFC 2525, 2.17), so we first read and drop what else the client sends: other programs may pad their reply,
- * or end it with a newline. This courtesy has a limit of its own, however much progress the client makes. */
+ * or end it with a newline. This courtesy takes a second at most, however much progress the client makes. */
 static void hang_up(int connection)
 {
-    static char rest[DRAIN_BYTES];
-    int64_t end = microseconds() + DRAIN_TIME;
+    static char rest[DRAIN_MAX];
+    int64_t end = microseconds() + SECOND;
     size_t dropped = 0;
     ssize_t count;
 
@@ -291,7 +288,7 @@ static void hang_up(int connection)
     do {
         count = read(connection, rest, sizeof rest);
         dropped += count > 0 ? (size_t)count : 0;
-    } while (dropped < DRAIN_BYTES && microseconds() < end && (count > 0 || (count < 0 && may_retry(connection))));
+    } while (dropped < DRAIN_MAX && microseconds() < end && (count > 0 || (count < 0 && may_retry(connection))));
     trace(connection, count == 0 ? "end-of-file: the client has closed too" : "no end-of-file from the client");
     close(connection);
     trace(-1, "closed");
@@ -311,34 +308,30 @@ static void print_place(int listener)
 
 /* ---- The file that is sent ------------------------------------------------------------------------------------- */
 
-/* Refuses a file that cannot be sent before anybody waits for it. The file is opened only when there is a client, but
- * for standard input. */
+/* Refuses a file that cannot be sent before anybody waits for it. */
 static void check_source(void)
 {
     struct stat status;
-    bool is_input = strcmp(path, "-") == 0;
 
-    if (is_input && was_closed[STDIN_FILENO])
-        die(EBADF, "cannot send '%s'", path);
-    if (is_input)
+    if (strcmp(path, "-") == 0)
         source = STDIN_FILENO;
-    if (is_input ? fstat(source, &status) != 0 : stat(path, &status) != 0 || access(path, R_OK) != 0)
+    errno = EBADF;
+    if (source < 0 ? stat(path, &status) != 0 || access(path, R_OK) != 0 :
+                     was_closed[STDIN_FILENO] || fstat(source, &status) != 0)
         die(errno, "cannot send '%s'", path);
-    if (S_ISDIR(status.st_mode) || (S_ISSOCK(status.st_mode) && !is_input))
+    if (S_ISDIR(status.st_mode) || (S_ISSOCK(status.st_mode) && source < 0))
         die(S_ISDIR(status.st_mode) ? EISDIR : ENXIO, "cannot send '%s'", path);
-    if (keep_serving && (is_input || !S_ISREG(status.st_mode)))
+    if (keep_serving && (!S_ISREG(status.st_mode) || source >= 0))
         die(0, "cannot send '%s' more than once: it is not a regular file", path);
 }
 
-/* Opens the file. A regular file is sent at its present length; anything else to its end: a pipe, a device, standard
- * input, or a file in /proc, which claims to be empty but is not. */
+/* Opens the file, only now that there is a client. A regular file is sent at its present length; anything else to its
+ * end: a pipe, a device, standard input, or a file in /proc, which claims to be empty but is not. */
 static void open_source(void)
 {
-    bool is_input = source == STDIN_FILENO;
-
     /* O_NONBLOCK: opening a FIFO does not wait for its writer. read_source waits, and notices if the client leaves
      * meanwhile. But open has to wait while somebody has a lease on the file (fcntl(2), F_SETLEASE). */
-    if (!is_input)
+    if (source < 0)
         source = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (source < 0 && errno == EAGAIN)
         source = open(path, O_RDONLY | O_NOCTTY);
@@ -346,7 +339,9 @@ static void open_source(void)
         die(errno, "cannot open '%s'", path);
     if (keep_serving && !S_ISREG(source_status.st_mode))
         die(0, "'%s' is no longer a regular file", path);
-    left_in_file = S_ISREG(source_status.st_mode) && source_status.st_size > 0 && !is_input ? source_status.st_size : -1;
+    left_in_file = -1;
+    if (S_ISREG(source_status.st_mode) && source_status.st_size > 0 && source != STDIN_FILENO)
+        left_in_file = source_status.st_size;
 }
 
 /* Reads the next bytes of the file into BLOCK, and waits for a silent pipe as long as it takes. Returns how many, 0 at the
@@ -389,8 +384,8 @@ static void compare_source(void)
     if (fstat(source, &now) != 0)
         die(errno, "cannot tell whether '%s' has changed", path);
     if (left_in_file > 0)
-        die(0, "'%s' ends too early: %jd of its %jd bytes are missing (a pipe can send it)", path, (intmax_t)left_in_file,
-            size);
+        die(0, "'%s' lacks %jd of its %jd bytes (if it never had them, a pipe can send it)", path,
+            (intmax_t)left_in_file, size);
     if (now.st_size != size || now.st_mtim.tv_sec != source_status.st_mtim.tv_sec ||
         now.st_mtim.tv_nsec != source_status.st_mtim.tv_nsec)
         warn(0, "'%s' was written to while it was being sent", path);
