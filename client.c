@@ -1,10 +1,9 @@
 /*
- * client.c - receives a file over TCP, puts it in place, and only then tells the server that it has it.
+ * client.c - receives a file over TCP, puts it in place, and only then tells the server that it has it. A regular file
+ * is whole or untouched: it is received into a temporary one beside it, which is flushed to disk and renamed over it.
  *
  * Read server.c first, which says how to run the two, then this from top to bottom: after main come the steps of the
- * story in their order: socket, connect, read, rename, the reply, close. You can skip the last chapter, about what is
- * written to. A regular file is whole or untouched: it is received into a temporary one beside it, which is flushed to
- * disk and renamed over the destination. Only when that is done does the server hear the acknowledgement.
+ * story in their order: socket, connect, read, rename, the reply, close. You can skip the last chapter.
  */
 #define PROGRAM "client" /* for common.h: how messages begin */
 
@@ -30,11 +29,6 @@ const char help[] =
     "A regular file is replaced as a whole, once all of the new one is here. Anything\n"
     "else is written to directly; - is standard output.\n"
     "Exit status: 0 if the complete file is in place, 1 if not, 2 usage error.\n";
-
-enum {
-    FLUSH_FIRST = 1024 * 1024,      /* bytes received after which they are flushed to disk, at first, */
-    FLUSH_MOST = 64 * 1024 * 1024,  /* and at the most */
-};
 
 static const char *path;            /* where to put the file: the user's words */
 static int output = -1;             /* what is written to: the temporary file, a device, a pipe */
@@ -138,18 +132,16 @@ static int connect_to_server(void)
         }
     }
     freeaddrinfo(list);
-    if (connection < 0 && error == ECONNREFUSED)
-        die(0, "cannot connect to %s port %s: %s (start ./server first; on another machine, use -a there and here)",
-            address, port, strerror(error));
     if (connection < 0)
-        die(error, "cannot connect to %s port %s", address, port);
+        die(0, "cannot connect to %s port %s%s%s", address, port, reason(error),
+            error == ECONNREFUSED ? " (start ./server first; on another machine, use -a there and here)" : "");
     set_waits(connection);
     trace(connection, "connected");
     return connection;
 }
 
-/* Flushes FD to disk. It is no failure if there is no disk, as behind a pipe, or if its file system does not know how: then,
- * with WHOLE, all file systems are flushed (fsync(2), EINVAL). */
+/* Flushes FD to disk. It is no failure if there is no disk, as behind a pipe, or if its file system does not know how;
+ * then, with WHOLE, all file systems are flushed (fsync(2), EINVAL). */
 static bool flush_to_disk(int fd, bool whole)
 {
     int result;
@@ -171,7 +163,7 @@ static bool flush_to_disk(int fd, bool whole)
  * patience. How much makes a step follows from how long the last one took: about a second at the most. */
 static void flush_in_steps(void)
 {
-    static intmax_t flushed, step = FLUSH_FIRST;
+    static intmax_t flushed, step = 1024 * 1024; /* bytes */
     int64_t began = microseconds(), took;
 
     if (transfer.bytes - flushed < step)
@@ -182,13 +174,13 @@ static void flush_in_steps(void)
     flushed = transfer.bytes;
     if (took > SECOND)
         step = step * SECOND / took;
-    else if (took < SECOND / 4 && step < FLUSH_MOST)
+    else if (took < SECOND / 4 && step < 64 * 1024 * 1024)
         step *= 2;
 }
 
-/* Receives until end-of-file. recv returns what has arrived; where one write of the server ended and the next began
- * cannot be seen. With large buffers it is faster to wait until a block is full, or a tick is over (MSG_WAITALL). 0 is the
- * end: the server has closed its half. After an error we must not go on: it is told once, and then recv returns 0, too. */
+/* Receives until end-of-file: 0, the server has closed its half. recv returns what has arrived; where one write of the
+ * server ended and the next began cannot be seen. With large buffers it is faster to wait until a block is full, or a
+ * tick is over (MSG_WAITALL). After an error we must not go on: it is told once, and then recv returns 0, too. */
 static void receive_file(int connection)
 {
     static char block[BLOCK_SIZE];
@@ -203,7 +195,7 @@ static void receive_file(int connection)
             note_progress(connection, count);
             flush_in_steps();
         } else if (!may_retry(connection))
-            die(errno, "the server did not finish, '%s' is %s", path, temporary[0] != '\0' ? "untouched" : "incomplete");
+            die(errno, "the server did not finish, '%s' is %s", path, temporary[0] ? "untouched" : "incomplete");
     end_transfer(connection);
     trace(connection, "end-of-file: the server has closed its half");
 }
@@ -260,27 +252,25 @@ static bool acknowledge(int connection)
 
 /* ---- What is written to ---------------------------------------------------------------------------------------- */
 
-/* True if ONE and OTHER are the same file, and one where what two of us write would get mixed up: not /dev/null. */
-static bool would_mix(const struct stat *one, const struct stat *other)
+/* True if ONE and OTHER are of the same file. */
+static bool same_file(const struct stat *one, const struct stat *other)
 {
-    struct stat null;
-
-    return one->st_dev == other->st_dev && one->st_ino == other->st_ino &&
-           (stat("/dev/null", &null) != 0 || null.st_dev != one->st_dev || null.st_ino != one->st_ino);
+    return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
 }
 
 /* If path is standard output, also by one of its other names, prepares that for the file alone: the transcript goes to
- * standard error. Returns false if it is not. */
+ * standard error. Returns false if it is not, or if it is /dev/null by that name. */
 static bool use_standard_output(void)
 {
     struct stat out, err, there;
     bool known = fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0;
+    bool is_null = known && stat("/dev/null", &there) == 0 && same_file(&out, &there);
 
-    if (strcmp(path, "-") != 0 && (!known || stat(path, &there) != 0 || !would_mix(&out, &there)))
+    if (strcmp(path, "-") != 0 && (!known || is_null || stat(path, &there) != 0 || !same_file(&out, &there)))
         return false;
     if (was_closed[STDOUT_FILENO])
         die(EBADF, "cannot write '%s'", path);
-    if (known && would_mix(&out, &err) && !isatty(STDOUT_FILENO))
+    if (known && same_file(&out, &err) && !is_null && !isatty(STDOUT_FILENO))
         die(0, "cannot write '%s': standard error goes there too", path);
     output = STDOUT_FILENO;
     transcript = STDERR_FILENO;
@@ -294,9 +284,8 @@ static void remove_temporary(void)
         warn(errno, "cannot remove '%s' beside '%s'", temporary, path);
 }
 
-/* Creates the temporary file in the directory of the destination, where rename can put it in place in one step. No
- * signal may come before we know that the file of that name is ours: it would be removed. Not mkstemp: what a new file
- * gets, from umask or a default access control list, depends on MODE. */
+/* Creates the temporary file beside the destination. No signal may come before we know that it is ours: it would be
+ * removed. Not mkstemp: what a new file gets, from umask or a default access control list, depends on MODE. */
 static void create_temporary(mode_t mode)
 {
     sigset_t all, before;
@@ -318,12 +307,11 @@ static void create_temporary(mode_t mode)
  * tell. Other systems have them too, but nothing in the C library that all of them share tells. */
 static bool has_list(const char *file)
 {
+    (void)file;
 #ifdef __linux__
     return lgetxattr(file, "system.posix_acl_access", NULL, 0) >= 0 || (errno != ENODATA && errno != ENOTSUP);
-#else
-    (void)file;
-    return false;
 #endif
+    return false;
 }
 
 /* Gives the temporary file owner, group and permissions of the file that it is about to replace. What counts is what
@@ -358,12 +346,10 @@ static void keep_permissions(void)
 
 /* Goes to the directory of what path leads to, and notes its name there: so the temporary file is found even if the
  * directory gets another name. OLD is what the kernel has opened by that path, or NULL if there is nothing. The kernel
- * may refuse to follow a link that somebody has planted (proc_sys_fs(5), protected_symlinks): if we follow one, it must
- * lead to the same file.
- *
- * Refuses what rename would refuse after the whole transfer, and what somebody may have planted to get at what we write,
- * where all may write but only owners may remove (a sticky directory, as /tmp). The kernel's rule about that is only for
- * open with O_CREAT (protected_regular, protected_fifos), which is not how we open it. */
+ * may refuse to follow a planted link (proc_sys_fs(5), protected_symlinks): if we follow one, to the same file. Refuses
+ * what rename would refuse after the whole transfer, and what may be planted where all may write but only owners may
+ * remove (a sticky directory, as /tmp). The kernel's rule about that is only for open with O_CREAT (protected_regular,
+ * protected_fifos), which is not how we open it. */
 static void enter_directory(const struct stat *old)
 {
     const uid_t me = geteuid();
@@ -375,7 +361,7 @@ static void enter_directory(const struct stat *old)
     snprintf(folder, sizeof folder, "%s", path);
     if (is_link && old == NULL)
         die(0, "cannot write '%s': it is a symbolic link to nothing", path);
-    if (is_link && (realpath(path, folder) == NULL || stat(folder, &there) != 0 || !would_mix(old, &there))) {
+    if (is_link && (realpath(path, folder) == NULL || stat(folder, &there) != 0 || !same_file(old, &there))) {
         if (!S_ISREG(old->st_mode))
             return; /* a pipe without a name */
         die(0, "cannot write '%s': the kernel opens it, but its name cannot be found", path);
@@ -392,7 +378,7 @@ static void enter_directory(const struct stat *old)
     if (is_foreign && (((there.st_mode & S_IWOTH) != 0 && old->st_uid != there.st_uid) ||
                        (S_ISREG(old->st_mode) && there.st_uid != me && me != 0)))
         die(EACCES, "cannot replace '%s', somebody else's in a sticky directory (client - >FILE writes into it)", path);
-#if LINUX
+#ifdef LINUX
     struct statx status;
     if (statx(AT_FDCWD, ".", 0, 0, &status) == 0 && (status.stx_attributes & STATX_ATTR_APPEND) != 0)
         die(EPERM, "cannot replace '%s' in a directory that can only grow (client - >FILE writes into it)", path);

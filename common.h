@@ -3,14 +3,10 @@
  * sockets. Read server.c first, from top to bottom, then client.c, and look here when you meet a new name. A function
  * that returns bool returns true if it succeeded, and false with errno set if not, unless its comment says otherwise.
  */
-#ifndef COMMON_H
-#define COMMON_H
-
 #if defined __linux__ && !defined PORTABLE
 #define LINUX 1                 /* use what only Linux has: TCP_INFO, the lengths of queues, statx */
 #define _GNU_SOURCE
 #else
-#define LINUX 0
 #define _XOPEN_SOURCE 700       /* what we use beyond C11 is in POSIX.1-2008 */
 #define _DARWIN_C_SOURCE        /* but macOS hides SO_NWRITE then, */
 #define _NETBSD_SOURCE          /* NetBSD the keepalive options, */
@@ -50,7 +46,7 @@ static const char acknowledgement[] = "I have recv the data,Thank you";
 
 enum {
     ACKNOWLEDGEMENT_LENGTH = sizeof acknowledgement - 1,
-    BLOCK_SIZE = 512 * 1024,            /* bytes that one read or write moves at the most: see `make bench` */
+    BLOCK_SIZE = 512 * 1024,            /* bytes that one call moves at the most: the fastest of 64K to 1M (README) */
     MESSAGE_MAX = 2 * PATH_MAX + 512,   /* bytes of a message, with two names in it */
     TICK = 100,                         /* milliseconds: how long one call may wait before we look at the clock */
     SECOND = 1000000,                   /* all other times are in microseconds */
@@ -73,8 +69,8 @@ static int progress_width;                  /* columns that the progress line ta
 
 /* ---- Messages and the transcript ------------------------------------------------------------------------------- */
 
-/* Waits until poll says that FD is ready for EVENTS, but no longer than a tick. If it has just said so, and yet the call
- * had to wait (AGAIN), a tick passes without asking: nothing spins. Returns true if poll says that FD is ready. */
+/* Waits until poll says that FD is ready for EVENTS, a tick at most. If it has just said so, and the call had to wait
+ * all the same (AGAIN), a tick passes without asking: nothing spins. Returns true if poll says that FD is ready. */
 static bool wait_a_tick(int fd, short events, bool again)
 {
     struct pollfd wanted = { .fd = again ? -1 : fd, .events = events }; /* poll ignores a negative descriptor */
@@ -82,8 +78,7 @@ static bool wait_a_tick(int fd, short events, bool again)
     return poll(&wanted, 1, TICK) > 0;
 }
 
-/* Writes all LENGTH bytes to FD, a file, pipe or terminal on this machine, and waits for it as long as it takes, even if
- * whoever started us left it in non-blocking mode. */
+/* Writes all LENGTH bytes to FD, which is local, however long it takes, also if it was left in non-blocking mode. */
 static bool write_all(int fd, const char *data, size_t length)
 {
     bool ready = false;
@@ -104,12 +99,10 @@ static bool write_all(int fd, const char *data, size_t length)
     return true;
 }
 
-/* Prints START, the message, END and a newline to FD in one piece, in place of the progress line. If the transcript
- * cannot be written, says so once and goes on: the file matters more.
- *
- * Nothing in the message commands the terminal: control characters, as a file name may have them, come out as \xNN.
- * Those are the bytes below the blank, 0x7f, and in UTF-8 the pairs 0xc2 0x80 to 0xc2 0x9f. If the message holds FOREIGN
- * text, from the network, only printable ASCII passes. */
+/* Prints START, the message, END and a newline to FD in one piece, in place of the progress line. Nothing in a message
+ * commands the terminal: control characters, as a file name may have them, come out as \xNN (bytes below the blank,
+ * 0x7f, and in UTF-8 the pairs 0xc2 0x80 to 0xc2 0x9f), and in one with FOREIGN text, from the network, all that is not
+ * printable ASCII. If the transcript cannot be written, says so and goes on: the file matters more. */
 __attribute__((format(printf, 5, 6)))
 static void print_line(int fd, bool foreign, const char *start, const char *end, const char *format, ...)
 {
@@ -127,9 +120,8 @@ static void print_line(int fd, bool foreign, const char *start, const char *end,
     to += sprintf(to, "%s", start);
     for (const char *from = message; *from != '\0'; from++) {
         unsigned char byte = (unsigned char)*from, next = (unsigned char)from[1];
-        bool control = byte < ' ' || byte == 0x7f || (byte == 0xc2 && next >= 0x80 && next < 0xa0) ||
-                       (last == 0xc2 && byte >= 0x80 && byte < 0xa0);
-        if (control || (foreign && (byte > '~' || byte == '\\')))
+        bool pair = (byte == 0xc2 && next >= 0x80 && next < 0xa0) || (last == 0xc2 && byte >= 0x80 && byte < 0xa0);
+        if (byte < ' ' || byte == 0x7f || pair || (foreign && (byte > '~' || byte == '\\')))
             to += sprintf(to, "\\x%02x", byte);
         else
             *to++ = *from;
@@ -138,8 +130,7 @@ static void print_line(int fd, bool foreign, const char *start, const char *end,
     to += sprintf(to, "%s\n", end);
     if (!write_all(fd, begin, (size_t)(to - begin)) && fd == transcript && fd >= 0) {
         transcript = -1;
-        print_line(STDERR_FILENO, false, PROGRAM ": ", strerror(errno),
-                   "cannot write the transcript, going on without: ");
+        print_line(STDERR_FILENO, false, PROGRAM ": ", strerror(errno), "cannot write the transcript, going on: ");
     }
 }
 
@@ -148,23 +139,25 @@ static const char *reason(int error)
 {
     static char text[256];
 
+    if (error == 0)
+        return "";
     if (error == OUT_OF_PATIENCE)
         snprintf(text, sizeof text, ": %s (-t %d)", strerror(ETIMEDOUT), patience);
     else
-        snprintf(text, sizeof text, "%s%s", error != 0 ? ": " : "", error != 0 ? strerror(error) : "");
+        snprintf(text, sizeof text, ": %s", strerror(error));
     return text;
 }
 
-/* These take a format and what belongs in it, as printf does; warn and die take an errno value, or 0, before that. print
+/* These take a format and what belongs in it, as printf does; warn and die take an errno value or 0 before that. print
  * adds a line to the transcript. warn prints "program: message: reason" on standard error. die ends the program after
  * that, with status 1, and a connection with a reset (reset_on_close). usage_error ends it with status 2. */
 #define print(...) print_line(transcript, false, "", "", __VA_ARGS__)
 #define warn(error, ...) print_line(STDERR_FILENO, false, PROGRAM ": ", reason(error), __VA_ARGS__)
 #define die(...) (warn(__VA_ARGS__), exit(EXIT_FAILURE))
-#define usage_error(...) (warn(0, __VA_ARGS__), write_all(STDERR_FILENO, help, (size_t)(strstr(help, "\n\n") - help) + 1), \
-                          exit(2))
+#define usage_error(...) \
+    (warn(0, __VA_ARGS__), write_all(STDERR_FILENO, help, (size_t)(strstr(help, "\n\n") - help) + 1), exit(2))
 
-/* ---- The command line ---------------------------------------------------------------------------------------- */
+/* ---- The command line, the start, and the end by a signal ------------------------------------------------------ */
 
 /* Returns the value of option -LETTER in optarg: a decimal number from 0 to MOST, with K (1024) or M (1024 K) behind it
  * if SUFFIX is true. Anything else is a usage error, blanks and signs too, which strtoul alone would let pass. */
@@ -178,7 +171,7 @@ static int parse_number(int letter, int most, bool suffix)
     if (suffix && (*end == 'K' || *end == 'M'))
         unit = *end++ == 'K' ? 1024 : 1024 * 1024;
     if (*end != '\0' || number > (unsigned long)most / unit)
-        usage_error("-%c: '%s' is not a number from 0 to %d%s", letter, optarg, most, suffix ? ", K and M allowed" : "");
+        usage_error("-%c: '%s' is not a number from 0 to %d%s", letter, optarg, most, suffix ? ", or with K or M" : "");
     return (int)(number * unit);
 }
 
@@ -226,27 +219,23 @@ static int read_options(int argc, char *argv[], const char *letters)
 static const char *file_operand(int argc, char *argv[], const char *otherwise)
 {
     if (argc - optind > 1)
-        usage_error(argv[optind + 1][0] == '-' ? "options go before FILE, not after it: '%s'"
-                                               : "one FILE at most, not also '%s'", argv[optind + 1]);
+        usage_error("one FILE at most, after the options; not also '%s'", argv[optind + 1]);
     return optind < argc ? argv[optind] : otherwise;
 }
-
-/* ---- The start, and the end by a signal ------------------------------------------------------------------------ */
 
 /* The handler of every signal that would end the program: removes the temporary file, then lets the signal do what it
  * does without a handler. All calls in here are allowed in one (signal-safety(7)), and all signals are held back. Not
  * SA_RESETHAND: it gives up the handler before they are, and a second signal could be deadly just then. */
 static void end_by_signal(int signal_number)
 {
-    sigset_t this_one;
+    sigset_t all;
 
     if (temporary[0] != '\0')
         unlink(temporary);
     signal(signal_number, SIG_DFL);
     raise(signal_number);
-    sigemptyset(&this_one);
-    sigaddset(&this_one, signal_number);
-    sigprocmask(SIG_UNBLOCK, &this_one, NULL);
+    sigfillset(&all);
+    sigprocmask(SIG_UNBLOCK, &all, NULL); /* here it is delivered */
     _exit(128 + signal_number); /* process 1 of a container survives a signal that has no handler */
 }
 
@@ -258,9 +247,8 @@ static void start_up(void)
                                   SIGXCPU, SIGVTALRM, SIGPROF };
     struct sigaction action = { .sa_handler = end_by_signal }, before;
 
-    /* Were one of the descriptors 0, 1 and 2 closed, the next file or connection would take its number, and the
-     * transcript would go there. A socket without a connection fills the gap: nothing can be read from or written to it,
-     * and Linux does not open it by another name, such as /dev/stdout. */
+    /* If descriptor 0, 1 or 2 is closed, a file or the connection would take its number, and the transcript go there. A
+     * socket without a connection fills the gap: it cannot be read, or written, or opened by a name as /dev/stdout. */
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0) {
             was_closed[fd] = true;
@@ -268,10 +256,10 @@ static void start_up(void)
                 die(errno, "cannot open a socket");
         }
 
-    /* With SIGPIPE and SIGXFSZ ignored, a write to a lost connection, or beyond a limit on the size of files, does not end
-     * the program without a word, but fails (write(2), EPIPE and EFBIG). With POSIXLY_CORRECT, the first operand ends
-     * the options for the getopt of GNU too. */
+    /* A write to a lost connection, or beyond a limit on the size of files, shall fail (write(2), EPIPE and EFBIG), not
+     * end the program without a word; and the first operand shall end the options, for the getopt of GNU too. */
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
+        signal(SIGCHLD, SIG_DFL) == SIG_ERR || /* or the server could not count its children */
         setenv("POSIXLY_CORRECT", "", 1) != 0)
         die(errno, "cannot start");
     sigfillset(&action.sa_mask);
@@ -283,7 +271,7 @@ static void start_up(void)
 
 /* ---- Waiting for the other side, and progress ------------------------------------------------------------------ */
 
-/* The clock of -t runs only while a call waits for the other side, not while we wait for a disk, a pipe or a terminal. */
+/* The clock of -t runs only while we wait for the other side, not for a disk, a pipe or a terminal. */
 static int64_t waiting_since;   /* when a call had waited a tick in vain for the first time; 0 after progress */
 static int last_queue;          /* how long the send queue was when we last looked */
 
@@ -305,21 +293,20 @@ static int64_t microseconds(void)
     return (int64_t)now.tv_sec * SECOND + now.tv_nsec / 1000;
 }
 
-/* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, or -1 if the system does not
+/* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, -1 if the system does not
  * tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, another name for TIOCOUTQ). */
 static int send_queue(int fd)
 {
     int bytes = 0, failed = 1;
 
-#if LINUX
+    (void)fd;
+#ifdef LINUX
     failed = ioctl(fd, TIOCOUTQ, &bytes);
 #elif defined FIONWRITE
     failed = ioctl(fd, FIONWRITE, &bytes);
 #elif defined SO_NWRITE
     socklen_t length = sizeof bytes;
     failed = getsockopt(fd, SOL_SOCKET, SO_NWRITE, &bytes, &length);
-#else
-    (void)fd;
 #endif
     return failed != 0 ? -1 : bytes;
 }
@@ -328,21 +315,19 @@ static int send_queue(int fd)
 static void show_progress(void)
 {
     int64_t now = microseconds(), since = now - transfer.began;
-    double rate = (double)transfer.bytes / (double)(since + 1); /* bytes per microsecond, which is MB/s */
+    double done = (double)transfer.bytes, all = (double)transfer.expected;
+    double rate = done / (double)(since + 1); /* bytes per microsecond, which is MB/s */
     char text[128], line[256], rest[48] = "";
     struct winsize terminal;
     int columns;
 
-    if (transfer.began == 0 || tracing || keep_serving || since < SECOND / 2 || now - transfer.drawn < SECOND / 10)
+    if (transfer.began == 0 || tracing || keep_serving || since < SECOND / 2 || now - transfer.drawn < SECOND / 10 ||
+        !isatty(STDERR_FILENO))
         return;
     transfer.drawn = now;
-    if (!isatty(STDERR_FILENO))
-        return;
-    if (transfer.expected > 0 && transfer.bytes > 0)
-        snprintf(rest, sizeof rest, ", %.0f %%, %.0f s left",
-                 100.0 * (double)transfer.bytes / (double)transfer.expected,
-                 (double)(transfer.expected - transfer.bytes) / rate / 1e6);
-    columns = snprintf(text, sizeof text, PROGRAM ": %.1f MB, %.1f MB/s%s", (double)transfer.bytes / 1e6, rate, rest);
+    if (all > 0 && done > 0)
+        snprintf(rest, sizeof rest, ", %.0f %%, %.0f s left", 100 * done / all, (all - done) / rate / 1e6);
+    columns = snprintf(text, sizeof text, PROGRAM ": %.1f MB, %.1f MB/s%s", done / 1e6, rate, rest);
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 0 && columns >= terminal.ws_col)
         columns = terminal.ws_col - 1; /* a longer one would go on in the next line, and could not be wiped */
     snprintf(line, sizeof line, "\r%-*.*s", progress_width, columns, text);
@@ -383,15 +368,14 @@ static const char *trace_start(int fd)
     struct timespec now = { 0 };
     struct tm parts = { 0 };
 
-#if LINUX
+    (void)fd;
+#ifdef LINUX
     static const char *const states[] = { "-", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
         "TIME_WAIT", "CLOSED", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING" };
     struct tcp_info info;
     socklen_t length = sizeof info;
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state <= TCP_CLOSING)
         state = states[info.tcpi_state];
-#else
-    (void)fd;
 #endif
     if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL)
         now.tv_nsec = 0; /* a trace from midnight is better than no transfer */
@@ -400,7 +384,7 @@ static const char *trace_start(int fd)
     return start;
 }
 
-/* Returns the end of that line, the lengths of both queues, if they are known. The receive queue is what has arrived and
+/* Returns the end of that line, the lengths of both queues, if they are known. The receive queue is what has come and
  * not been read (tcp(7), SIOCINQ, another name for FIONREAD). */
 static const char *trace_end(int fd)
 {
@@ -431,20 +415,17 @@ static void note_progress(int fd, ssize_t count)
 static void end_transfer(int fd)
 {
     double seconds = (double)(microseconds() - transfer.began + 1) / 1e6, megabytes = (double)transfer.bytes / 1e6;
-    bool was_visible = progress_width > 0;
 
-    waiting_since = 0;
     transfer.began = 0;
     trace(fd, "last bytes: %jd in all", transfer.bytes);
     trace(-1, "total: %jd bytes in %.6f s, %.1f MB/s", transfer.bytes, seconds, megabytes / seconds);
-    if (was_visible)
+    if (progress_width > 0)
         warn(0, "%.1f MB in %.1f s, %.1f MB/s", megabytes, seconds, megabytes / seconds);
 }
 
 /* ---- Sockets ------------------------------------------------------------------------------------------------- */
 
-/* Returns the TCP addresses that -a and -p stand for, for freeaddrinfo to release. A name may have several, of IPv4 and
- * of IPv6. Ends the program if there is none. */
+/* Returns the TCP addresses of -a and -p, for freeaddrinfo to release. Ends the program if there is none. */
 static struct addrinfo *resolve(void)
 {
     const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
@@ -456,8 +437,8 @@ static struct addrinfo *resolve(void)
     return list;
 }
 
-/* If several addresses have failed, one failure is told. Returns the more telling of two errno values: that nobody listens
- * there says more than that this machine has no IPv6. */
+/* If several addresses have failed, one failure is told. Returns the more telling of two errno values: that nobody
+ * listens there says more than that this machine has no IPv6. */
 static int more_telling(int one, int other)
 {
     static const int least_first[] = { 0, EAFNOSUPPORT, EADDRNOTAVAIL, ENETUNREACH, EHOSTUNREACH, ETIMEDOUT,
@@ -469,11 +450,10 @@ static int more_telling(int one, int other)
     return one;
 }
 
-/* From now on, whatever closes socket FD resets the connection: we, or the kernel after our death.
- *
- * Usually close sends what is left and then FIN, and a FIN reads as end-of-file: to the other side, a program that
- * was killed looks like one that had finished. With SO_LINGER and a time of 0, close throws away what was not sent
- * and sends RST (ABORT, RFC 9293, 3.10.5), and the other side gets the error ECONNRESET. That costs no byte. */
+/* From now on, whatever closes socket FD resets the connection: we, or the kernel after our death. Usually close sends
+ * what is left and then FIN, and a FIN reads as end-of-file: to the other side, a killed program looks like one that
+ * had finished. With SO_LINGER and a time of 0, close throws away what was not sent and sends RST (ABORT, RFC 9293,
+ * 3.10.5), and the other side gets the error ECONNRESET. That costs no byte on the wire. */
 static void reset_on_close(int fd)
 {
     const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
@@ -493,16 +473,14 @@ static bool fin_on_close(int fd)
 /* Makes read, recv and write on the new connection FD wait in the kernel, as they do in every book, but for no longer
  * than a tick: then they fail with EAGAIN, or return what they have moved so far. That gives every wait a limit, -t,
  * without a second mechanism beside the calls themselves: see may_retry.
- *
  * While nothing moves, the kernels ask each other every 15 seconds whether they are still there (keepalive, RFC 9293,
- * 3.8.4): firewalls and NAT forget a silent connection, and a dead machine is noticed even while we wait for something
- * else. Nine questions may stay unanswered, or as many as -t has time for and Linux can count. */
+ * 3.8.4): so no firewall or NAT forgets the connection, and a dead machine is noticed while we wait for something else.
+ * Nine questions may stay unanswered, or as many as -t has time for and Linux can count. */
 static void set_waits(int fd)
 {
-    enum { LEAST = 9, MOST = 127 };
     const struct timeval tick = { .tv_usec = TICK * 1000 };
-    const int on = 1, interval = 15, wanted = patience > 0 ? patience / interval + 1 : MOST;
-    const int questions = wanted < LEAST ? LEAST : wanted > MOST ? MOST : wanted;
+    const int on = 1, interval = 15, least = 9, most = 127, wanted = patience > 0 ? patience / interval + 1 : most;
+    const int questions = wanted < least ? least : wanted > most ? most : wanted;
 
     if (fcntl(fd, F_SETFL, 0) != 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) != 0)
@@ -528,11 +506,10 @@ static void print_buffers(int fd)
     print("Recv buffer length ：%d", receive_size);
 }
 
-/* Asks for buffers of -b bytes for socket FD. The first time it prints the sizes before and after, because the answer is
- * hardly ever the number that was asked for: Linux takes the smaller of that and net.core.wmem_max or rmem_max, doubles
- * it to have room for its own bookkeeping, and goes no lower than a floor that comes from the size of its struct sk_buff
- * (socket(7), whose floors are those of an older kernel). To count for the window scale this must happen before listen
- * or connect (tcp(7)). With -b 0 nothing is set, and the kernel tunes both sizes, each until somebody sets it. */
+/* Asks for buffers of -b bytes for socket FD, first before listen or connect, to count for the window scale (tcp(7)).
+ * It then prints the sizes before and after, because the answer is hardly ever the number that was asked for: Linux
+ * takes the smaller of that and net.core.wmem_max or rmem_max, doubles it for its own bookkeeping, and goes no lower
+ * than a floor (socket(7) has old ones). With -b 0 nothing is set, and the kernel tunes both while it runs. */
 static void set_buffers(int fd)
 {
     static bool printed;
@@ -548,5 +525,3 @@ static void set_buffers(int fd)
     }
     printed = true;
 }
-
-#endif

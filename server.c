@@ -7,9 +7,8 @@
  *
  * Read from top to bottom: after main come the steps of the story in their order: socket, bind, listen, accept, write,
  * shutdown, read, close. You can skip the last two chapters, about the file that is sent and about many clients (-k).
- *
- * client.c is the other side. From common.h, which both share, come print, for the transcript; trace, for -v; warn and
- * die; the options, such as address, port and keep_serving; and transfer, which counts the bytes.
+ * From common.h come print, for the transcript; trace, for -v; warn and die; the options, such as address, port and
+ * keep_serving; and transfer, which counts the bytes. client.c is the other side.
  */
 #define PROGRAM "server" /* for common.h: how messages begin */
 
@@ -103,7 +102,7 @@ static int listen_for_clients(void)
     struct addrinfo *list = resolve();
     int listener = -1, error = 0;
 
-    for (struct addrinfo *where = list; where != NULL && listener < 0; where = where->ai_next) {
+    for (struct addrinfo *where = list; where != NULL && listener < 0 && error != EADDRINUSE; where = where->ai_next) {
         listener = socket(where->ai_family, where->ai_socktype, where->ai_protocol);
         if (listener < 0) {
             error = more_telling(error, errno);
@@ -118,8 +117,6 @@ static int listen_for_clients(void)
             setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
             bind(listener, where->ai_addr, where->ai_addrlen) != 0 ||
             listen(listener, SOMAXCONN) != 0) {
-            if (errno == EADDRINUSE)
-                die(0, "cannot listen on %s port %s: %s (-p chooses another port)", address, port, strerror(errno));
             error = more_telling(error, errno);
             close(listener);
             listener = -1;
@@ -127,7 +124,8 @@ static int listen_for_clients(void)
     }
     freeaddrinfo(list);
     if (listener < 0)
-        die(error, "cannot listen on %s port %s", address, port);
+        die(0, "cannot listen on %s port %s%s%s", address, port, reason(error),
+            error == EADDRINUSE ? " (-p chooses another port)" : "");
     trace(listener, "listening");
     return listener;
 }
@@ -141,8 +139,7 @@ static void address_to_text(const struct sockaddr_storage *name, socklen_t lengt
 }
 
 /* Waits for a client, for -t at most, or with -k for as long as it takes. Returns the connection, with the client's
- * address in host and service. If we run out of descriptors or memory, others may give some back. After any other error,
- * too, the next client may still come: often the last one has already gone (accept(2), "Error handling"). */
+ * address in host and service. Most errors say that the last one has already gone (accept(2), "Error handling"). */
 static int accept_client(int listener)
 {
     struct sockaddr_storage peer;
@@ -188,7 +185,7 @@ static void serve_client(int connection)
  * waits for that in write. Returns how many, or -1 with errno set. */
 static ssize_t wait_for_room(int connection, const char *data, size_t length)
 {
-    int64_t began = microseconds(), waited;
+    int64_t began = microseconds();
     ssize_t count;
 
     if (times_full++ == 0)
@@ -196,10 +193,9 @@ static ssize_t wait_for_room(int connection, const char *data, size_t length)
     while ((count = write(connection, data, length)) < 0)
         if (!may_retry(connection))
             return -1;
-    waited = microseconds() - began;
-    time_full += waited;
+    time_full += microseconds() - began;
     if (times_full == 1)
-        trace(connection, "%zd more are in, after %jd microseconds", count, (intmax_t)waited);
+        trace(connection, "%zd more are in, after %jd microseconds", count, (intmax_t)time_full);
     return count;
 }
 
@@ -238,15 +234,13 @@ static void half_close(int connection)
     trace(connection, "half-close: FIN behind the last byte");
 }
 
-/* Reads the client's answer, and returns when it is the acknowledgement. Until the client's kernel has everything, FIN
- * included, every byte that it acknowledges is progress. After that the client has -t for its whole reply, however
- * slowly it sends it. */
+/* Returns once the client's acknowledgement is here. Until the client's kernel has everything, FIN included, every byte
+ * that it acknowledges is progress. After that the client has -t for its whole reply. */
 static void hear_acknowledgement(int connection)
 {
     char reply[REPLY_MAX + 1] = "";
     size_t length = 0;
     ssize_t count = 0;
-    int error;
     bool has_everything = false; /* the client's kernel */
 
     while (length < ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, length) == 0) { /* not wrong yet */
@@ -261,12 +255,10 @@ static void hear_acknowledgement(int connection)
             trace(connection, "waits for the answer, and can still hear it");
         }
     }
-    error = count < 0 ? errno : 0;
-    if (length == 0)
-        die(error, "client %ld did not acknowledge the file", client);
     if (length < ACKNOWLEDGEMENT_LENGTH || memcmp(reply, acknowledgement, ACKNOWLEDGEMENT_LENGTH) != 0) {
-        print_line(STDERR_FILENO, true, PROGRAM ": ", reason(error),
-                   "client %ld did not acknowledge the file, it said '%s'", client, reply); /* up to its first NUL */
+        print_line(STDERR_FILENO, true, PROGRAM ": ", reason(count < 0 ? errno : 0), length == 0 ?
+                   "client %ld did not acknowledge the file" : "client %ld did not acknowledge the file, it said '%s'",
+                   client, reply); /* up to its first NUL */
         exit(EXIT_FAILURE);
     }
     trace(connection, "acknowledgement received");
@@ -344,27 +336,23 @@ static void open_source(void)
         left_in_file = source_status.st_size;
 }
 
-/* Reads the next bytes of the file into BLOCK, and waits for a silent pipe as long as it takes. Returns how many, 0 at the
- * end of the file. Ends the program if CONNECTION is reset meanwhile. */
+/* Reads the next bytes of the file into BLOCK, and waits for a silent pipe as long as it takes. Returns how many, 0 at
+ * the end of the file. Ends the program if CONNECTION is lost meanwhile. */
 static size_t read_source(int connection, char block[BLOCK_SIZE])
 {
-    /* We ask for no event on the connection: poll reports a reset anyway (poll(2), POLLERR). */
-    struct pollfd wanted[] = { { .fd = source, .events = POLLIN }, { .fd = connection } };
     size_t most = left_in_file >= 0 && left_in_file < BLOCK_SIZE ? (size_t)left_in_file : BLOCK_SIZE;
     ssize_t count = -1;
+    bool ready = false;
+    char byte;
 
     while (count < 0) {
-        /* Without poll, a FIFO that nobody has opened for writing yet would seem to be at its end. */
-        bool ready = poll(wanted, 2, TICK) > 0;
-        if (ready && wanted[1].revents != 0)
-            die(ECONNRESET, "client %ld did not take all of '%s'", client, path);
-        wanted[0].fd = source;
+        ready = wait_a_tick(source, POLLIN, ready); /* or a FIFO without a writer would seem to be at its end */
         if (ready)
             count = read(source, block, most);
-        if (ready && count < 0 && errno == EAGAIN)
-            wanted[0].fd = -1; /* poll said that it was ready, but it was not: let a tick pass without asking */
-        else if (ready && count < 0 && errno != EINTR)
+        if (ready && count < 0 && errno != EAGAIN && errno != EINTR)
             die(errno, "cannot read '%s'", path);
+        if (!ready && recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EINTR)
+            die(errno, "client %ld did not take all of '%s'", client, path);
         show_progress();
     }
     if (left_in_file > 0)
@@ -372,8 +360,7 @@ static size_t read_source(int connection, char block[BLOCK_SIZE])
     return (size_t)count;
 }
 
-/* Compares size and time of last change of the file with those at the start. Warns if it was written to, and ends the
- * program if fewer bytes could be read than it had, or claimed to have. */
+/* Warns if the file was written to meanwhile, and ends the program if it had fewer bytes than it claimed to have. */
 static void compare_source(void)
 {
     const intmax_t size = source_status.st_size;
@@ -393,16 +380,13 @@ static void compare_source(void)
 
 /* ---- Many clients at once: -k ---------------------------------------------------------------------------------- */
 
-/* Serves every client in a process of its own, which does just what the server for one client does. They share nothing
- * but the listening socket, which the children close. A signal to this process alone ends it, and the children finish;
- * Ctrl-C in a terminal goes to all of them. */
+/* Serves each client in a process of its own, which does just what the server for one client does. A signal to this
+ * process alone ends it, and its children finish; Ctrl-C in a terminal goes to all of them. */
 static void serve_many(int listener)
 {
     int children = 0, connection;
     pid_t child;
 
-    if (signal(SIGCHLD, SIG_DFL) == SIG_ERR) /* were it ignored, nobody could count the children that have ended */
-        die(errno, "cannot handle a signal");
     for (;;) {
         while (children > 0 && waitpid(-1, NULL, children < CLIENTS_MAX ? WNOHANG : 0) > 0)
             children--;
