@@ -298,8 +298,7 @@ static void expect_sizes(const char *what, int fd, long long sending, long long 
            get(fd, SO_SNDBUF), get(fd, SO_RCVBUF));
 }
 
-/* Returns the client of a process that accepts it and sends `size` bytes, or does not even accept it if that is 0, and
- * is killed. */
+/* Returns the client of a process that accepts it, sends `size` bytes, and is killed. */
 static int client_of_killed(int listener, size_t size)
 {
     int fd = client_of(listener);
@@ -308,8 +307,7 @@ static int client_of_killed(int listener, size_t size)
     ready(listener, POLLIN, -1);
     server = split();
     if (server == 0) {
-        if (size > 0)
-            put(xaccept(listener), size);
+        put(xaccept(listener), size);
         pause();
         _exit(EXIT_FAILURE);
     }
@@ -754,17 +752,6 @@ static void reset_once(void)
     }
 }
 
-/* The kernel completes connections before accept. */
-static void queue_reset(void)
-{
-    int listener = xlisten(0), fd = client_of(listener);
-
-    ready(listener, POLLIN, -1);
-    must(close(listener), "close");
-    expect_to_read(fd, 0, ECONNRESET);
-    expect_to_read(client_of_killed(xlisten(0), 0), 0, ECONNRESET);
-}
-
 /* ---- Claims about sharing ports ---- */
 
 /* setsockopt(2) takes the name of one option, not a set of flags. */
@@ -860,27 +847,6 @@ static void time_wait(void)
     expect(strcmp(state_in_table(near, far), "TIME_WAIT") == 0, "in the kernel's table this side is in state %s",
            state_in_table(near, far));
     expect(strcmp(state_in_table(far, near), "none") == 0, "and the peer in %s", state_in_table(far, near));
-}
-
-/* tcp(7). RFC 7323, section 2.2: the scale, which is chosen by the size, is sent in the SYN and never again. */
-static void window_scale(void)
-{
-    int usual, early, late;
-
-    connect_both(0, 0);
-    usual = info(peer).tcpi_rcv_wscale;
-    if (usual == 0)
-        skip("a window with a scale, which is switched off");
-    set(peer, SO_RCVBUF, 1025);
-    late = info(peer).tcpi_rcv_wscale;
-    connect_both(0, 1025);
-    early = info(peer).tcpi_rcv_wscale;
-    expect(early < usual && late == usual, "scale %d when not set, %d when set before, %d when after", usual, early,
-           late);
-    set(peer, SO_RCVBUF, (int)sizeof bytes);
-    late = info(peer).tcpi_rcv_wscale;
-    expect(late == early, "enlarged later to %d: scale %d, so never a window above %d", get(peer, SO_RCVBUF), late,
-           65535 << late);
 }
 
 /* getsockopt(2), EFAULT. A "way 2" often met passes (socklen_t *)sizeof(value), a pointer to address 4, and prints
@@ -998,13 +964,11 @@ static const struct experiment {
     { "no-tuning", "Setting a size switches off the kernel's tuning of it.", no_tuning },
     { "window", "No more is under way than the peer's receive buffer has room for.", window },
     { "zero-window", "A window of zero stops the sender, and a window update starts it again.", ON_LINUX(zero_window) },
-    { "window-scale", "Only a size set before listen or connect counts for its scale.", ON_LINUX(window_scale) },
     { "optlen", "getsockopt sets optlen to the length of the value.", optlen },
     { "bad-optlen", "With a length for a pointer, getsockopt fails and leaves the value alone.", ON_LINUX(bad_optlen) },
     { "killed-sender", "A sender that is killed looks as if it had finished.", killed_sender },
     { "killed-with-linger", "With SO_LINGER {1,0} on the listener, a killed sender is a reset.", killed_with_linger },
     { "reset-once", "A reset is told once, after what came before it, if that was no end-of-file.", reset_once },
-    { "queue-reset", "A client that was not accepted yet is reset when the listener goes away.", queue_reset },
     { "reuse-flags", "On Linux SO_REUSEADDR | SO_REUSEPORT is 15, which is SO_REUSEPORT.", reuse_flags },
     { "reuse-port", "With SO_REUSEPORT two servers share a port and its clients; SO_REUSEADDR refuses.", reuse_port },
     { "reuse-time-wait", "SO_REUSEADDR lets a server start while an old connection is in TIME_WAIT.", reuse_time_wait },

@@ -23,7 +23,6 @@ enum {
     DELAY_BITS = 12,                /* the delay after a line is below 2 to this power, in microseconds, */
     LONG_BITS = 17,                 /* and after the start of the client below this one */
     SLOW_MOMENT = 60,               /* one run in so many has the last, slow moment */
-    SHOW = 5000000,                 /* microseconds between two lines that tell how far we are */
 };
 
 static const int signals[] = { SIGKILL, SIGINT, SIGTERM }; /* of the random runs */
@@ -181,7 +180,6 @@ int main(int argc, char *argv[])
 {
     const struct rlimit none = { 0, 0 };
     uint64_t seed = any_seed();
-    int64_t began, shown;
     int letter, runs = 120, done = 0, broken = 0;
 
     begin("kill");
@@ -212,15 +210,10 @@ int main(int argc, char *argv[])
             broken += run(&plan, seed);
             done++;
         }
-    began = shown = microseconds();
     for (int i = 0; i < runs; i++, done++) {
         const struct plan plan = make_plan(seed + (uint64_t)i);
         broken += run(&plan, seed + (uint64_t)i);
-        if (microseconds() - shown > SHOW) {
-            shown = microseconds();
-            printf("kill: %d of %d done, %d broke a promise, %d s left\n", i + 1, runs, broken,
-                   (int)((shown - began) / (i + 1) * (runs - i - 1) / 1000000));
-        }
+        tell_progress(i + 1, runs, broken);
     }
     printf("%d passed, %d failed\n", done - broken, broken);
     return broken > 0;

@@ -363,6 +363,22 @@ static inline void begin_test(const char *format, ...)
     va_end(arguments);
 }
 
+/* Says every five seconds how far we are: DONE of ALL runs, some of which were BROKEN. */
+static inline void tell_progress(int done, int all, int broken)
+{
+    static int64_t began, told;
+    const int64_t now = microseconds();
+
+    if (began == 0)
+        began = told = now;
+    if (now - told < 5000000)
+        return;
+    told = now;
+    printf("%s: %d of %d done, %d broken, %d s left\n", tool, done, all, broken,
+           (int)((now - began) / done * (all - done) / 1000000));
+    must(fflush(stdout), "standard output");
+}
+
 /* Fills the LENGTH BYTES with what SEED decides, no two pieces of which are alike. */
 static inline void draw_bytes(char *bytes, size_t length, uint64_t seed)
 {

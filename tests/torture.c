@@ -31,7 +31,6 @@ enum {
     AMPLE = 20,                 /* -t of a program that need not wait for so long */
     LARGE = 1100000,            /* bytes: a file of three blocks, that is flushed once before its end, */
     SMALL = 4000,               /* and one that fits into every pipe */
-    SHOW = 5000000,             /* microseconds between two lines that tell how far we are */
     BOOK_MAX = 1 << 16, CASES_MAX = 16384, KINDS_MAX = 1024, WORDS_MAX = 128,
 };
 
@@ -321,8 +320,6 @@ static void sort_cases(void)
  * Adds what they came to to tally, and says how far they are. */
 static void torture_all(int count, int workers)
 {
-    const int64_t began = microseconds();
-    int64_t shown = began;
     struct tally one;
     int ends[2];
 
@@ -343,12 +340,7 @@ static void torture_all(int count, int workers)
         tally.done++;
         tally.failed += one.failed;
         tally.broken += one.broken;
-        if (microseconds() - shown > SHOW) {
-            shown = microseconds();
-            printf("torture: %d of %d done, %d broken, %d s left\n", tally.done, count, tally.broken,
-                   (int)((shown - began) / tally.done * (count - tally.done) / 1000000));
-            must(fflush(stdout), "standard output");
-        }
+        tell_progress(tally.done, count, tally.broken);
     }
     while (wait(NULL) > 0)
         ;
