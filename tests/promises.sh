@@ -626,7 +626,7 @@ test_sources() {
     for deed in 'echo new | dd of=changes conv=notrunc 2>/dev/null' 'echo new >>changes' \
         'echo new | dd of=changes bs=9000000 seek=1 2>/dev/null'; do
         run "$server" -p 0 changes @ "$peer" connect PORT get 1 sh "$deed" into p/got put "$thanks" close
-        check "written to ($deed): sent as long as it was" is "$s $c $(($(wc -c <p/got)))" '0 0 8999999'
+        check "written to ($deed): sent as long as it was" is "$s $c $(bytes p/got)" '0 0 8999999'
         check "written to ($deed): it is said, once" said server "*
 server: 'changes' was written to while it was being sent"
         cp zeros changes
@@ -639,7 +639,7 @@ server: 'changes' was written to while it was being sent"
         : >grows
         run "$meddle" grow grows $n "$server" -t 5 -p 0 grows @ "$client" -t 5 -p PORT got
         [ "$s" != 77 ] || break
-        check "empty, and grows at call $n: it has an end" is "$s $c $(($(wc -c <got) < 10))" '0 0 1'
+        check "empty, and grows at call $n: it has an end" is "$s $c, $(less "$(bytes got)" 10)" '0 0, '
         [ $n -gt 2 ] || check "empty, and grows at call $n: it is said" said server "*'grows' was written to*"
     done
     [ "$s" != 77 ] || skip 'an empty file that grows (ptrace is not to be had)'

@@ -118,6 +118,7 @@ slurp() {
     done <"$1"
 }
 
+bytes() { wc -c <"$1" | tr -d ' '; }
 same() { cmp "$1" "$2"; }
 is() { [ "$1" = "$2" ] || { echo "'$1' instead of '$2'"; false; }; }
 both() { is "server $s, client $c" "server $1, client $2"; }
@@ -196,7 +197,7 @@ crosses() {
 test_files() { # long
     # shellcheck disable=SC2059 # the format is the data
     printf "$(awk 'BEGIN { for (i = 0; i < 256; i++) printf "\\%03o", i }')" >bytes
-    check 'all 256 byte values' is "$(wc -c <bytes | tr -d ' ')" 256
+    check 'all 256 byte values' is "$(bytes bytes)" 256
     crosses bytes 1025 1025
     crosses text 1 1
     make_file random 1200000
@@ -817,13 +818,21 @@ test_order() {
         )*accept *write-socket *shutdown *read-socket *setsockopt *close-socket*"
     rm book
     echo old >kept
+    chmod 604 kept
     run "$server" -p 0 text @ "$client_faults" -p PORT kept
-    last_close=$(awk '$2 == "close-file" { number = $3 } $2 == "rename" { print number }' book) # of the new file
-    for fault in 'fsync 1 EIO' 'fsync 2 EIO' 'fsync 3 EIO' "close-file $last_close EIO" 'rename 1 EIO'; do
+    check 'client: its permissions are flushed too' matches \
+        "$(sequence fchmod fsync rename)" '*fchmod fsync rename fsync '
+    # Every flush, the last close and the rename; and, as the last of these, the flush after the rename.
+    awk '$2 == "fsync" || $2 == "close-file" { number[$2] = $3 }
+        $2 == "fsync" { print $2, $3, "EIO" }
+        $2 == "rename" { print "close-file", number["close-file"], "EIO"; print "rename 1 EIO" }' book >faults
+    last_step=$(sed '$!d' faults)
+    check 'client: steps that make a file safe' at_least "$(wc -l <faults)" 4
+    while read -r fault; do
         echo old >kept
         run "$server" -p 0 text @ env FAULT="$fault" "$client_faults" -p PORT kept
         check "$fault: not acknowledged" is "$s" 1
-        if [ "$fault" = 'fsync 3 EIO' ]; then
+        if [ "$fault" = "$last_step" ]; then
             check "$fault: the file is there" same text kept
             check "$fault: the client warns" \
                 said client "client: 'kept' is complete but not safely on disk, *: $(why EIO)"
@@ -831,7 +840,7 @@ test_order() {
             check "$fault: nothing has happened" kept "client: cannot *'kept'*: $(why EIO)"
             check "$fault: nothing else was said" is "$(grep -c 'Recv done' p/client.out)" 0
         fi
-    done
+    done <faults
     run "$server" -p 0 text @ env FAULT='sleep 1 EINTR' "$client_faults" -d 1 -p PORT p/got
     check 'an interrupted -d' arrived text
     check 'an interrupted -d: the rest is made up for' at_least "$milliseconds" 1000
