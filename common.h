@@ -130,7 +130,8 @@ static void print_line(int fd, bool foreign, const char *start, const char *end,
     to += sprintf(to, "%s\n", end);
     if (!write_all(fd, begin, (size_t)(to - begin)) && fd == transcript && fd >= 0) {
         transcript = -1;
-        print_line(STDERR_FILENO, false, PROGRAM ": ", strerror(errno), "cannot write the transcript, going on: ");
+        print_line(STDERR_FILENO, false, PROGRAM ": ", strerror(errno),
+                   "cannot write the transcript, going on without: ");
     }
 }
 
