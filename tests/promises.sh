@@ -61,16 +61,18 @@ test_hostile() {
     check '100 MiB of the wrong text' is "$s" 1
     check '100 MiB of the wrong text: what is shown is bounded' test "$(wc -c <p/server.err)" -lt 1300
     run "$server" -p 0 small @ "$peer" connect PORT eof put 'I have' sh 'sleep 0.2' pad 1100 stay
+    check 'a wrong text that begins well, in two pieces: it ends at the first NUL' said server "*it said 'I have'"
+    run "$server" -p 0 small @ "$peer" connect PORT eof put 'I have' sh 'sleep 0.2' flood 1100 stay
     slurp p/server.err
     text=${text#*\'I have}
-    check 'a wrong text that begins well, in two pieces: no more than 1025 bytes' is "${#text}" $((4 * (1025 - 6) + 1))
+    check 'and at 1025 bytes' is "${#text}" $((1025 - 6 + 1))
     run "$server" -t 2 -p 0 small @ "$peer" connect PORT flood 104857600 stay
     check 'a client that speaks and does not listen' is "$s" 1
     run "$server" -p 0 small @ "$peer" connect PORT eof \
-        put '\x1b[2J\x1b]0;title\x07 \x00\x00\x01\x7f\x80\xff\x9b31m \\ and more than thirty bytes' close
-    check 'control sequences, NUL, bytes over 127' is "$s" 1
+        put '\x1b[2J\x1b]0;title\x07 \x01\x7f\x80\xff\x9b31m \\ and more than thirty bytes' close
+    check 'control sequences, bytes over 127' is "$s" 1
     check 'they are shown escaped' \
-        said server '*it said '\''\\x1b\[2J\\x1b\]0;title\\x07 \\x00\\x00\\x01\\x7f\\x80\\xff\\x9b31m \\x5c*'
+        said server '*it said '\''\\x1b\[2J\\x1b\]0;title\\x07 \\x01\\x7f\\x80\\xff\\x9b31m \\x5c*'
     check 'nothing of it reaches the terminal' printable p/server.err
     check 'nor in the transcript' printable p/server.out
 
@@ -284,17 +286,15 @@ test_permissions() {
         for file in guarded/listed guarded/plain listed; do
             "$meddle" watch ${file%"${file#guarded/}"}. "$client" -p $port $file >$file.watched || echo "$file $?"
         done' text
-    check 'all arrive' is "$s $c $(cat p/client.out)" '0 0 '
+    check 'all arrive' is "$s $c $(cat p/client.out)" '143 0 '
     check 'a new file gets what the directory wants' is "$(state guarded/new)" "$(state guarded/any)"
-    check 'the list of a file is kept' is "$(state listed)" "640 $me $acl"
-    check 'the list of a file is kept, not that of the directory' is "$(state guarded/listed)" "640 $me $acl"
-    check 'a file without a list gets none from the directory' is "$(state guarded/plain)" "640 $me -"
+    check 'of a file with a list only the permissions of its owner stay' is "$(state listed)" "600 $me -"
     check 'permissions' is "$(state plain bare)" "640 $me -
 604 $me -"
     check 'the bits for set-user-ID and set-group-ID go' is "$(state special)" "754 $me -"
     wants="600 $me u:6 u1234:7 g:0 m:0 o:0"
-    check 'not for a moment: list' only listed.watched "600 $me -" "640 $me $acl"
-    check 'not for a moment: lists' only guarded/listed.watched "$wants" "640 $me $acl"
+    check 'not for a moment: list' only listed.watched "600 $me -"
+    check 'not for a moment: lists' only guarded/listed.watched "$wants" "600 $me -"
     check 'not for a moment: a list from the directory' only guarded/plain.watched "$wants" "600 $me -" "640 $me -"
     # What counts is what stands there at the end.
     meanwhile 'echo old >it; chmod 644 it' 'chmod 600 it' "600 $me -"
@@ -302,7 +302,7 @@ test_permissions() {
     meanwhile 'echo old >it; chmod 600 it' 'chmod 664 it' "664 $me -"
     meanwhile 'echo old >it; chmod 644 it' 'echo new >new; chmod 640 new; mv new it' "640 $me -"
     meanwhile 'echo old >it; chmod 644 it' 'chmod 200 it' "200 $me -"
-    meanwhile 'echo old >it; chmod 644 it' '"$meddle" acl it $acl' "640 $me $acl"
+    meanwhile 'echo old >it; chmod 644 it' '"$meddle" acl it $acl' "600 $me -"
     meanwhile ': >it; "$meddle" acl it $acl' 'rm it; : >it; chmod 644 it' "644 $me -"
     meanwhile 'echo old >it; chmod 644 it' 'rm it' "600 $me -"
     meanwhile 'echo old >it; chmod 644 it' 'rm it; mkfifo it' "600 $me -"
@@ -366,12 +366,10 @@ test_owners() {
     check 'a group that we belong to is kept' is "$(state open/0.4321.666 open/0.4321.662)" '666 4321:4321 -
 662 4321:4321 -'
     check 'our own file that we may not read' is "$(state open/4321.55.200)" '200 4321:55 -'
-    check 'one that we do not belong to gets nothing, and as others no more than it had' is \
-        "$(state open/0.777.666 open/0.777.646 open/0.777.606)" '606 4321:55 -
-604 4321:55 -
-600 4321:55 -'
+    check 'where the group cannot be kept, only the permissions of the owner stay' is \
+        "$(state open/0.777.666 open/0.777.646 open/0.777.606 | sort -u)" '600 4321:55 -'
     for file in open/0.777.6?6; do
-        check "not for a moment: ${file#*/}" only watched."${file#*/}" '600 4321:55 -' "$(state "$file")"
+        check "not for a moment: ${file#*/}" only watched."${file#*/}" '600 4321:55 -'
     done
     if [ -n "$lists" ]; then
         check 'nor does anybody when the list cannot be kept' is "$(state open/listed.777)" '600 4321:55 -'
@@ -394,7 +392,7 @@ test_names() {
     for name in dangling here/dangling chain roundabout ./dangling; do
         alone "$client" -p 1 $name
         check "a link to nothing: $name" fails_with 1 \
-            "client: cannot write '$name': it is a symbolic link to nothing, or changes all the time"
+            "client: cannot write '$name': it is a symbolic link to nothing"
     done
     if [ -e /proc/self/fd/0 ]; then
         echo other >'gone (deleted)'
@@ -412,10 +410,12 @@ test_names() {
     check 'a program that is running: permissions' is "$(find runs -perm 750)" runs
 
     # At every moment between two system calls, what is there is replaced by something else.
-    echo one >one && chmod 600 one
+    echo one >one && chmod 604 one
     echo two >two && chmod 640 two
+    two=$(state two)
     if "$meddle" acl two u:6 u1234:6 g:0 m:6 o:0 2>/dev/null; then # only where the list says so, 1234 may read
         chmod 640 two
+        two="600 $(id -u):$(id -g) -" # where there is a list, only the permissions of the owner stay
     fi
     beside_server '"$meddle" early it "put one it" "put two it" "$client" -p $port it >moments' text
     if [ ! -s moments ]; then
@@ -424,7 +424,7 @@ test_names() {
     fi
     check 'replaced at any moment: no error' is "$(cat p/client.err)" ''
     check 'replaced at any moment: what the one lets in or what the other does' only moments \
-        "0 $(state one)" "0 $(state two)"
+        "0 $(state one)" "0 $two"
     # Somebody else has a temporary file of the name that ours would have: no signal, at any moment, makes us remove it.
     beside_server '"$meddle" early it "kill 15" "" \
         sh -c ": >.client-\$\$-0; : >made.\$\$; exec \"\$0\" -p \$1 it" "$client" $port >moments 2>err' text
@@ -497,7 +497,7 @@ moves() {
 test_one_line() {
     odd=$(printf 'a\nb\033[31m\r\302\233m\177\tżółć')
     second_half=$(printf '\302[\200-\237]') # of the control characters
-    shown=$(printf 'a\\x0ab\\x1b[31m\\x0d\302\\x9bm\\x7f\\x09żółć')
+    shown=$(printf 'a\\x0ab\\x1b[31m\\x0d\\xc2\\x9bm\\x7f\\x09żółć')
     long=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa # no name, whoever would be asked
     mkdir -p "$odd.d/sub" && chmod 755 "$odd.d"
     ln -s "$odd.d/sub/none" innocent
@@ -522,15 +522,9 @@ test_one_line() {
     check 'client: no such directory' plain err "$shown"
     alone "$client" -p 1 "$odd.d"
     check 'client: a directory' plain err "$shown"
-    alone "$client" -p 1 "$(printf 'a\2331mb\200c\237\240/x')"
-    check 'client: control bytes of another alphabet, and one that is none' \
-        plain err "$(printf 'a\\x9b1mb\\x80c\\x9f\240')"
-    # Bytes that look like the beginning of a letter do not hide what follows; whole letters of 2, 3 and 4 bytes pass.
-    bytes=$(printf '\377\233a\351\2332J\303/\340\202\233\360\200\202\233\365\200\237\200\037')
-    alone "$client" -p 1 "$bytes$(printf '\355\240\234\364\240\235\236\302')/x"
-    check 'client: letters that are none' \
-        is "$(tr -d '\240\302\303\340\351\355\360\364\365\377' <err | cut -d "'" -f 2)" \
-        '\x9ba\x9b2J/\x82\x9b\x80\x82\x9b\x80\x9f\x80\x1f\x9c\x9d\x9e/x'
+    alone "$client" -p 1 "$(printf '\302\200\302\237\302\240\302/x')"
+    check 'client: the first control character of C1, the last, and what is none' \
+        plain err "$(printf "'\\\\xc2\\\\x80\\\\xc2\\\\x9f\302\240\302/x'")"
     alone "$client" -p 1 'ě€𝄞가/x'
     check 'client: letters' plain err "'ě€𝄞가/x'"
     alone "$client" -p 1 innocent
@@ -558,15 +552,13 @@ plain() { ! grep -qe '[[:cntrl:]]' -e "$second_half" "$1" && grep -qF -e "$2" "$
 test_sources() {
     make_file random 300000
     head -c 9000000 /dev/zero >zeros
-    if standard_names; then
-        # shellcheck disable=SC2002 # a pipe is what this is about
-        cat random | run "$server" -p 0 /dev/stdin @ "$client" -p PORT p/got
-        look p # the function ran in a process of its own
-        check 'a pipe' arrived random
-        : | run "$server" -p 0 /dev/stdin @ "$client" -p PORT p/got
-        look p
-        check 'an empty pipe' arrived /dev/null
-    fi
+    # shellcheck disable=SC2002 # a pipe is what this is about
+    cat random | run "$server" -p 0 - @ "$client" -p PORT p/got
+    look p # the function ran in a process of its own
+    check 'a pipe' arrived random
+    : | run "$server" -p 0 - @ "$client" -p PORT p/got
+    look p
+    check 'an empty pipe' arrived /dev/null
     mkfifo fifo
     echo regular >turns
     cat random >fifo &
@@ -583,7 +575,7 @@ test_sources() {
     check 'a FIFO whose writer comes late' arrived random
     run "$server" -p 0 fifo @ "$peer" connect PORT says p/server.out 'Start to send' reset
     check 'a FIFO without a writer, and the client leaves' both 1 0
-    check 'a FIFO without a writer: the message' said server "*client 4 left before the end of 'fifo'*"
+    check 'a FIFO without a writer: the message' said server "*client 4 did not take all of 'fifo': *"
     exec 7<>fifo # a writer that says no more
     printf abc >&7
     run "$server" -p 0 fifo @ "$peer" connect PORT get 3 reset
@@ -591,8 +583,8 @@ test_sources() {
     check 'a FIFO whose writer is silent, and the client leaves' both 1 0
     run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 turns @ \
         sh -c 'rm turns; mkfifo turns; "$0" -p "$1" p/got; status=$?; kill $(cat pid); exit $status' "$client" PORT
-    check '-k, and a FIFO in the place of the file' both 0 1
-    check '-k, and a FIFO: the message' said server "*server: 'turns' is no longer a regular file*failed: 1"
+    check '-k, and a FIFO in the place of the file' both 143 1
+    check '-k, and a FIFO: the message' said server "*server: 'turns' is no longer a regular file"
     run "$server" -p 0 /dev/null @ "$client" -p PORT p/got
     check '/dev/null' arrived /dev/null
     ln -s random link
@@ -602,12 +594,12 @@ test_sources() {
     run "$server" -p 0 shrinks @ "$peer" connect PORT get 1 sh 'dd if=/dev/null of=shrinks bs=1000000 seek=8' into p/got
     check 'a file that shrinks: the client sees a reset' both 1 1
     check 'a file that shrinks: the message' said server \
-        "*server: 'shrinks' is shorter than it was: 1000000 of its 9000000 bytes are missing"
+        "*server: 'shrinks' lacks 1000000 of its 9000000 bytes (*"
     # More than 4 GiB, of which hardly anything is there by the time it is read.
     make_hole hole 4097
     run "$server" -p 0 hole @ "$peer" connect PORT get 1 sh ': >hole' into p/got
     slurp p/server.err
-    check 'a file of more than 4 GiB: its size' matches "$text" "*: 42[0-9]* of its 4296015880 bytes are missing"
+    check 'a file of more than 4 GiB: its size' matches "$text" "*: 'hole' lacks 42[0-9]* of its 4296015880 bytes (*"
     run "$server" -p 0 shrinks @ sh -c 'rm shrinks; exec "$0" -p "$1" p/got' "$client" PORT
     check 'a file that is gone by the time there is a client' both 1 1
     check 'a file that is gone: the message' said server "*cannot open 'shrinks': $(why ENOENT)"
@@ -645,7 +637,7 @@ server: 'changes' was written to while it was being sent"
     [ "$s" != 77 ] || skip 'an empty file that grows (ptrace is not to be had)'
     if [ -r /proc/filesystems ]; then
         beside_server '"$client" -b 0 -p $port got.one; "$client" -p $port got.two' /proc/filesystems
-        check 'a file of /proc' is "$s $(cat got.one got.two)" "0 $(cat /proc/filesystems /proc/filesystems)"
+        check 'a file of /proc' is "$s $(cat got.one got.two)" "143 $(cat /proc/filesystems /proc/filesystems)"
     else
         skip 'files of /proc'
     fi
@@ -672,30 +664,28 @@ server: 'changes' was written to while it was being sent"
             check 'a file of /sys' arrived "$odd" kept
         else
             check 'a file of /sys that is shorter than it claims' is "$c $(cat kept)" '1 old'
-            check 'a file of /sys: the message' said server "*'$odd' lacks * it claims to have: send it through a pipe"
+            check 'a file of /sys: the message' said server "*'$odd' lacks * of its * bytes (*a pipe can send it)"
         fi
     else
         skip 'a file of /sys'
     fi
 }
 
-# A transfer that brings nothing is most often a mistake somewhere before the server: over a file that was not empty,
-# the client says so.
+# A transfer that brings nothing is most often a mistake somewhere before the server: the client says so.
 test_empty() {
     : >nothing
-    : >also
     echo old >full
     echo old >target
     ln -s target link
-    (umask 222 && : >unread)
-    beside_server 'for file in full link also new /dev/null nothing; do "$client" -p $port $file >>said; done' nothing
-    check 'nothing arrives' is "$s $c $(cat full target also new nothing)" '0 0 '
-    check 'nothing over something is said, in a line each' is "$(cat p/client.err)" \
-        "client: the server sent nothing: 'full' is now empty
-client: the server sent nothing: 'link' is now empty"
+    beside_server 'for file in full link new /dev/null; do "$client" -p $port $file >>said; done' nothing
+    check 'nothing arrives' is "$s $c $(cat full target new)" '143 0 '
+    for file in full link new /dev/null; do
+        echo "client: the server sent nothing: '$file' is empty (was it the right server?)"
+    done >expected
+    check 'nothing is said, in a line each' diff expected p/client.err
     : >full
     run "$server" -p 0 text @ "$client" -p PORT full
-    check 'something over nothing is not' is "$(cat p/client.err)" ''
+    check 'something over nothing is not said' is "$(cat p/client.err)" ''
 }
 
 # A terminal that is sent does not become the program's own: its Ctrl-C is not for us. (One that is only written to
@@ -714,32 +704,25 @@ test_no_terminal() {
 
 # Signals that were ignored when a program started, as whoever starts it in the background may want it, stay ignored.
 test_stops() {
-    for ignored in INT TERM; do
-        [ $ignored = INT ] && other=TERM || other=INT
-        run sh -c 'echo $$ >pid; trap "" $0 CHLD; exec "$@"' $ignored "$server" -k -p 0 text @ \
-            sh -c 'kill -$2 $(cat pid); "$0" -t 5 -p "$1" got; s=$?; kill -$3 $(cat pid); exit $s' \
-            "$client" PORT $ignored "$other"
-        check "server -k that shall ignore SIG$ignored" both 0 0
-        check "server -k that shall ignore SIG$ignored: it counts" said server '*clients served: 1, failed: 0'
-        run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ \
-            sh -c '"$0" -p "$1" p/got; s=$?; kill -$2 $(cat pid); exit $s' "$client" PORT $ignored
-        check "server -k that shall not" both 0 0
+    for ignored in INT.130 TERM.143; do
+        other=TERM.143
+        [ $ignored = INT.130 ] || other=INT.130
+        run sh -c 'echo $$ >pid; trap "" $0 CHLD; exec "$@"' ${ignored%.*} "$server" -k -p 0 text @ \
+            sh -c 'kill -$1 $(cat pid); "$client" -t 5 -p $0 got; s=$?; kill -$2 $(cat pid); exit $s' \
+            PORT ${ignored%.*} ${other%.*}
+        check "server -k that shall ignore SIG${ignored%.*}" both ${other#*.} 0
     done
     # A child that was there before the program became a server is no client.
     run sh -c 'echo $$ >pid; true & exec "$@"' - "$server" -k -p 0 text @ \
-        sh -c '"$0" -p "$1" p/got; s=$?; kill $(cat pid); exit $s' "$client" PORT
-    check 'server -k with a child of somebody else' arrived text
-    check 'server -k with a child of somebody else: it does not count' said server '*clients served: 1, failed: 0'
+        sh -c '"$client" -p $0 p/got; s=$?; kill $(cat pid); exit $s' PORT
+    check 'server -k with a child of somebody else' is "$s $c" '143 0'
     run sh -c 'echo $$ >pid; exec "$@"' - "$meddle" many 1024 "$server" -k -t 2 -p 0 text @ \
-        sh -c '"$0" -t 2 -p "$1" p/got; s=$?; kill $(cat pid); exit $s' "$client" PORT
-    case $s,$(uname) in
-        77,*) skip 'more than a thousand descriptors (the limit is lower)' ;;
-        *,Linux) # whose FD_SETSIZE is 1024
-            check 'server -k, all descriptors below 1024 are taken' \
-                said server "server: cannot wait for clients: $(why EMFILE)"
-            ;;
-        *) check 'server -k, all descriptors below 1024 are taken' arrived text ;;
-    esac
+        sh -c '"$client" -t 2 -p $0 p/got; s=$?; kill $(cat pid); exit $s' PORT
+    if [ "$s" = 77 ]; then
+        skip 'more than a thousand descriptors (the limit is lower)'
+    else
+        check 'server -k, all descriptors below 1024 are taken' is "$s $c" '143 0'
+    fi
     run "$peer" listen put abc sh 'for s in HUP INT QUIT TERM USR1; do kill -$s $(cat pid); done' put def fin get 30 @ \
         sh -c 'echo $$ >pid; trap "" HUP INT QUIT TERM USR1; exec "$0" -t 5 -p "$1" got' "$client" PORT
     check 'a client that shall ignore signals' is "$s $c $(cat got)" '0 0 abcdef'
