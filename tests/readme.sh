@@ -104,6 +104,8 @@ check_picture() {
         events "shown.$2" >today
         check "picture $1 ($2): it tells something" at_least "$(grep -c . in-readme)" 3
         check "picture $1 ($2)" found_in in-readme today
+        grep '^Exit' in-readme >in-readme.exit
+        check "picture $1 ($2): how they end" found_in in-readme.exit today ordered
         check "picture $1 ($2): no wider than 80 columns" is "$(awk 'length > 80' "$1")" ''
     fi
 }
