@@ -950,11 +950,11 @@ static const struct experiment {
     { "partial-write", "A write puts in what fits, and waits with the rest for room, not for a lock.", partial_write },
     { "close-unread", "close delivers what was written; with unread input it resets, and loses it.", close_unread },
     { "half-close", "shutdown(SHUT_WR) gives the peer an end-of-file; the other direction works on.", half_close },
-    { "no-shutdown", "If nobody ends his half, both wait for ever: silence is no end-of-file.", no_shutdown },
+    { "no-shutdown", "If nobody ends its half, both wait for ever: silence is no end-of-file.", no_shutdown },
     { "dup-close", "close sends no FIN while dup or fork has left another descriptor; shutdown does.", dup_close },
     { "close-wait", "CLOSE_WAIT is over when one's own program closes; the other side has long done so.",
       ON_LINUX(close_wait) },
-    { "fin-number", "FIN takes a number, as SYN does: its ACK tells that all has arrived.", ON_LINUX(fin_number) },
+    { "fin-number", "FIN takes a sequence number, as SYN does: its ACK says that all arrived.", ON_LINUX(fin_number) },
     { "data-after-close", "What comes after close is answered with a reset, and nothing else; after a half-close it is "
       "acknowledged.", ON_LINUX(data_after_close) },
     { "shut-rd", "shutdown(SHUT_RD) ends one's own waiting for input; the peer notices nothing.", shut_rd },
