@@ -169,6 +169,13 @@ draw() {
             if (why != "" && from == "") rows = rows note($3 ": " why, side == "client", $3)
             put(rows)
         }
+        # An event is noted when its call has returned, so the other side may already have noted the effect.
+        function note_late(text, words, what) {
+            split(text, words, " ")
+            what = side " " words[1]
+            happened[what]
+            if (effect[what] in happened) put(note("it happened earlier, and is noted late", side == "client", "late"))
+        }
         # Draws what must have crossed before this event, which proves it; each once.
         function must_be(label, to_the_right) {
             if (guess && !drawn[label]++) put(row("", "", arrow(label, to_the_right), ""))
@@ -184,6 +191,10 @@ draw() {
             meaning["CLOSING"] = "both FINs sent; no ACK of ours"
             meaning["CLOSED"] = "there is no connection"
             meaning["-"] = "the program has closed it"
+            effect["client connected"] = "server accepted"
+            effect["server first"] = "client first"
+            effect["server half-close:"] = "client end-of-file:"
+            effect["client acknowledgement"] = "server acknowledgement"
             while ((getline line <known) > 0) told[line]
             close(known)
             printf "%s", row("ms", "server", "", "client")
@@ -220,7 +231,7 @@ draw() {
             must_be("\"I have recv the data,Thank you\"", 0)
         }
         side == "server" && ($3 == "CLOSED" || /end-of-file/) { must_be("FIN", 0) }
-        { event(text) }
+        { event(text); note_late(text) }
         text ~ /^waits for the answer/ { put(note("100 ms have passed without one", 0, "waits")) }
         END { end_run() }' story
 }
