@@ -1,6 +1,7 @@
 # make            build server and client; make PORTABLE=1 does it without what only Linux has
-# make demo       play the pair in one terminal and draw what happened; SHOW=packets draws every packet, SHOW=close and
-#                 SHOW=killed what breaks without the half-close and without the reset, SHOW=transcripts what both print
+# make demo       play the pair in one terminal and draw what happened; SHOW=packets draws every packet, SHOW=nobody,
+#                 SHOW=close and SHOW=killed what breaks without the half-close and without the reset,
+#                 SHOW=transcripts what both print
 # make test       build and run every test, and a sample of the next: SEED=N takes the same one again
 # make torture    the long form of the tests that break things; SEED=N repeats what is left to chance
 # make bench      measure the pair, beside other programs; SIZE=MIB and ROUNDS=N make it smaller, BENCH='large many' part of it

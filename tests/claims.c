@@ -539,7 +539,53 @@ static void half_close(void)
     if (writer == 0)
         _exit(write(here, bytes, 1) == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
     status = status_of(writer);
-    expect(status == 128 + SIGPIPE, "with neither: status %d (128 and SIGPIPE is %d)", status, 128 + SIGPIPE);
+    expect(status == 128 + SIGPIPE, "with neither of these, it kills: status %d, which is 128 + SIGPIPE",
+           status);
+}
+
+/* Expects neither side to have anything to read, not even an end-of-file. */
+static void expect_silence(const char *after)
+{
+    expect(!ready(peer, POLLIN, QUIET_MILLISECONDS) && !ready(here, POLLIN, 0),
+           "%s: nothing to read on either side, no end-of-file either", after);
+}
+
+/* read(2) on a connection waits for a byte or for FIN. That all has been said is no event. */
+static void no_shutdown(void)
+{
+    connect_both(0, 0);
+    put(here, 1000);
+    expect(take_all(peer, 1000) > 0, "the peer has read all 1000 bytes and reads on");
+    expect_silence("this side now waits for the answer");
+    must(shutdown(here, SHUT_WR), "shutdown");
+    expect_to_read(peer, 0, 0);
+}
+
+/* close(2): it is the last descriptor of a socket, in whichever process, whose close ends the connection. shutdown
+ * is about the socket. */
+static void dup_close(void)
+{
+    pid_t child;
+    int copy;
+
+    connect_both(0, 0);
+    copy = must(dup(here), "dup");
+    must(close(here), "close");
+    expect(!ready(peer, POLLIN, QUIET_MILLISECONDS), "close, but dup has made a second descriptor: no end-of-file");
+    must(close(copy), "close");
+    expect_to_read(peer, 0, 0);
+
+    connect_both(0, 0);
+    child = split();
+    if (child == 0) {
+        close(here);
+        expect(!ready(peer, POLLIN, QUIET_MILLISECONDS), "close in a child, but the parent has it too: no end-of-file");
+        exit(all_as_claimed ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    all_as_claimed = all_as_claimed && status_of(child) == EXIT_SUCCESS;
+    must(dup(here), "dup");
+    must(shutdown(here, SHUT_WR), "shutdown"); /* for both descriptors */
+    expect_to_read(peer, 0, 0);
 }
 
 /* TCP has no message for this. Linux still takes what arrives, and gives it out: only an empty buffer reads as an
@@ -765,6 +811,25 @@ static void reuse_time_wait(void)
 
 #if defined __linux__ && !defined PORTABLE
 
+/* RFC 9293, section 3.3.2: it waits "for a connection termination request from the local user". */
+static void close_wait(void)
+{
+    in_port_t near, far;
+
+    enter_namespace();
+    connect_both(0, 0);
+    near = port_of(here);
+    far = port_of(peer);
+    must(close(peer), "close");
+    expect_to_read(here, 0, 0);
+    poll(NULL, 0, QUIET_MILLISECONDS);
+    expect_state(here, "CLOSE_WAIT");
+    must(close(here), "close");
+    AWAIT(strcmp(state_in_table(near, far), "none") == 0);
+    expect(strcmp(state_in_table(near, far), "none") == 0, "after its own close: in state %s",
+           state_in_table(near, far));
+}
+
 /* RFC 9293, section 3.6.1 (MUST-13). */
 static void time_wait(void)
 {
@@ -885,7 +950,11 @@ static const struct experiment {
     { "partial-write", "A write puts in what fits, and waits with the rest for room, not for a lock.", partial_write },
     { "close-unread", "close delivers what was written; with unread input it resets, and loses it.", close_unread },
     { "half-close", "shutdown(SHUT_WR) gives the peer an end-of-file; the other direction works on.", half_close },
-    { "fin-number", "FIN takes a number, as SYN does: its ACK tells that all has arrived.", ON_LINUX(fin_number) },
+    { "no-shutdown", "If nobody ends its half, both wait for ever: silence is no end-of-file.", no_shutdown },
+    { "dup-close", "close sends no FIN while dup or fork has left another descriptor; shutdown does.", dup_close },
+    { "close-wait", "CLOSE_WAIT is over when one's own program closes; the other side has long done so.",
+      ON_LINUX(close_wait) },
+    { "fin-number", "FIN takes a sequence number, as SYN does: its ACK says that all arrived.", ON_LINUX(fin_number) },
     { "data-after-close", "What comes after close is answered with a reset, and nothing else; after a half-close it is "
       "acknowledged.", ON_LINUX(data_after_close) },
     { "shut-rd", "shutdown(SHUT_RD) ends one's own waiting for input; the peer notices nothing.", shut_rd },

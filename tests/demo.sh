@@ -4,19 +4,23 @@
 #
 #     sh tests/demo.sh                 the traces of both (-v), with arrows for what must have crossed in between
 #     sh tests/demo.sh packets         the same, with every TCP segment that did cross, as the kernel saw it
+#     sh tests/demo.sh nobody          what happens if nobody ends his half: both wait
 #     sh tests/demo.sh close           what the half-close is for: servers that close instead, and ours
 #     sh tests/demo.sh killed          what the reset is for: a sender that is killed half-way, and ours
 #     sh tests/demo.sh transcripts     what both print, side by side
 #
 # Packets are seen by tests/packets. Where it may not, a line says so, and the pictures are drawn from the traces. The
 # client of the first two waits a second before it acknowledges (-d 1), so that you can see the server wait. If
-# something goes wrong, -t 3 ends it. The bad server, and the plain one, are tests/peer.
+# something goes wrong, -t 20 ends it. The bad server, and the plain one, are tests/peer.
 # shellcheck disable=SC2016 # what stands in single quotes is for another shell
 set -u
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/half-close.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
+# Everything is run in a directory of its own, in which the programs have short names, whatever the paths are.
+root=$PWD
+cd "${TMPDIR:-/tmp}" && work=$(mktemp -d "$PWD/half-close.XXXXXX") && cd "$work" || exit 1
+trap 'cd / && rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT PIPE TERM
+for file in server client client.c tests; do ln -s "$root/$file" . || exit 1; done
 thanks='I have recv the data,Thank you'
 first_bytes='first bytes' last_bytes='last bytes' # how the traces begin to tell of these events
 watch='' guess=''
@@ -27,8 +31,8 @@ tell() { printf '%s\n' "$@"; }
 
 # Sets watch to what lets a command be watched: tests/packets and its file, or nothing, with a line that says why.
 watch_packets() {
-    if why=$(tests/packets "$work/wire" true 2>&1); then
-        watch="tests/packets $work/wire"
+    if why=$(tests/packets wire true 2>&1); then
+        watch='tests/packets wire'
         tell 'Arrows are TCP segments, with their flags, the number of their first byte (seq),' \
             'the number they expect next (ack), and their length. Numbers count from the SYN,' \
             'which is 0. The window says how many more bytes its side has room for.' ''
@@ -37,23 +41,22 @@ watch_packets() {
     fi
 }
 
-# Plays a server and a client, as tests/pair does. Leaves the story of both and of the packets in $work/story, by time.
+# Plays a server and a client, as tests/pair does. Leaves the story of both and of the packets in story, by time.
 # Sets said to what they put on standard error besides, and statuses to how they ended.
 play() {
-    rm -f "$work"/client.* "$work"/server.*
-    : >"$work/wire"
+    rm -f client.out client.err server.out server.err
+    : >wire
     # shellcheck disable=SC2086 # words
-    $watch tests/pair "$work" "$@" || {
+    $watch tests/pair . "$@" || {
         echo 'The two could not be run.'
         exit 1
     }
-    port=$(sed -n 's/.*: listening on .* port \([0-9]*\)$/\1/p' "$work/server.err")
+    port=$(sed -n 's/.*: listening on .* port \([0-9]*\)$/\1/p' server.err)
     # Of those that have the same microsecond, the packets are first, in their own order.
-    awk -v port="$port" '$NF == port' "$work/wire" | cat - "$work/server.err" "$work/client.err" |
-        sed "s,$work/,,g" >"$work/all"
-    grep '^[0-9][0-9]:' "$work/all" | sort -s -k 1,1 >"$work/story"
-    said=$(grep -v -e '^[0-9][0-9]:' -e ': listening on ' "$work/all")
-    statuses=$(sed 's/ / and /' "$work/status")
+    awk -v port="$port" '$NF == port' wire | cat - server.err client.err >all
+    grep '^[0-9][0-9]:' all | sort -s -k 1,1 >story
+    said=$(grep -v -e '^[0-9][0-9]:' -e ': listening on ' all)
+    statuses=$(sed 's/ / and /' status)
 }
 
 # Plays ours with these options of the client, and whatever fails ends the demonstration.
@@ -61,7 +64,7 @@ play_pair() {
     options=$1
     shift
     # shellcheck disable=SC2086 # options are words
-    play ./server "$@" -t 3 -p 0 client.c @ ./client $options "$@" -t 3 -p PORT "$work/log.txt"
+    play ./server "$@" -t 20 -p 0 client.c @ ./client $options "$@" -t 20 -p PORT log.txt
     [ "$statuses" != '0 and 0' ] || return 0
     echo 'The transfer failed.'
     transcripts
@@ -70,13 +73,19 @@ play_pair() {
 
 # ---- Drawing ------------------------------------------------------------------------------------------------------
 
-# Both transcripts. The wide colon takes the room of two others, so these stand in for it when columns are counted.
+# Both transcripts, side by side on 80 columns: a line that is too long on the right begins further left. The wide colon
+# takes the room of two others, so these stand in for it when columns are counted.
 transcripts() {
     for side in server client; do
-        tell "\$ ./$side" >"$work/$side.said"
-        cat "$work/$side.out" "$work/$side.err" | sed "/ listening on /d; s,'*$work/,,; s/：/::/g" >>"$work/$side.said"
+        tell "\$ ./$side" >$side.said
+        cat $side.out $side.err | sed '/ listening on /d; s/：/::/g' >>$side.said
     done
-    paste "$work/server.said" "$work/client.said" | awk -F '\t' '{ printf "%-46s%s\n", $1, $2 }' | sed 's/::/：/g'
+    paste server.said client.said | awk -F '\t' '{
+        column = length($2) > 36 ? 80 - length($2) : 44
+        line = sprintf("%-" column "s%s", $1, $2)
+        sub(/ +$/, "", line)
+        print line
+    }' | sed 's/::/：/g'
 }
 
 # Draws the story: the events of both sides and an arrow for each packet. Beside an event stand the states, in lower
@@ -84,7 +93,7 @@ transcripts() {
 # of a long run are shown before the rest is only counted, and $2 a word: the picture begins with the first event that
 # has it. With guess, there are arrows for what must have crossed where no packets were seen.
 draw() {
-    awk -v guess="$guess" -v first="$1" -v from="${2-}" -v known="$work/told" '
+    awk -v guess="$guess" -v first="$1" -v from="${2-}" -v known=told '
         function seconds(clock, part) { split(clock, part, ":"); return part[1] * 3600 + part[2] * 60 + part[3] }
         function dashes(n) { return substr("-----------------------------------------", 1, n) }
         function row(time, left, text, right) {
@@ -131,7 +140,7 @@ draw() {
             if (end > $6 && fresh <= 0) rows = rows note("sent again, as no ACK has come", right)
             if (end > reached[side]) reached[side] = end
             if ($4 ~ /RST/) rows = rows note("reset: the connection is gone", right)
-            if (right && $4 ~ /FIN/) fin = end
+            if (right && $4 ~ /FIN/) { fin = end; fin_time = time }
             if (right && $6 + $10 > sent) sent = $6 + $10
             if (right && sent == edge && $10 > 0 && run < first)
                 rows = rows note("the window is used up: nothing more may go", 0, "shut")
@@ -140,22 +149,32 @@ draw() {
                     rows = rows note("it opens again: " ($8 + $12 - sent) " bytes may come", 1, "open")
                 edge = $8 + $12
             }
-            if (!right && fin > 0 && $8 == fin && !all++) rows = rows note("has got SYN, " ($8 - 2) " bytes and FIN", 1)
+            if (!right && fin > 0 && $8 == fin && !all++) {
+                rows = rows note("has got SYN, " ($8 - 2) " bytes and FIN", 1)
+                if (time - fin_time > 20 && $10 == 0)
+                    rows = rows note(sprintf("kept for %d ms, to travel with data", time - fin_time), 1)
+            }
             if ($4 ~ /SYN|FIN|RST/) { end_run(); put(rows) }
             else { kept[++run] = rows; data[run] = $10 > 0; bytes[run] = fresh > 0 ? fresh : 0 }
         }
 
-        # An event, and what its state means when that is seen for the first time.
+        # An event, and what its state means when that is seen for the first time. A side that has not been connected
+        # yet is not called closed beside what the other side does.
         function event(text, rows, why) {
-            state[side] = $3
-            if ($3 == "ESTABLISHED") lived[side] = 1
-            if (side == "server") rows = row(time, $3, " " text, tolower(state["client"]))
-            else rows = row(time, tolower(state["server"]), sprintf("%44s ", text), $3)
+            state[side] = ($3 == "CLOSED" && state[side] == "") ? "" : tolower($3)
+            if (side == "server") rows = row(time, $3, " " text, state["client"])
+            else rows = row(time, state["server"], sprintf("%44s ", text), $3)
             why = meaning[$3]
-            if ($3 == "CLOSE") why = lived[side] ? "no longer connected" : "not connected yet"
-            if ($3 == "-" && text == "closed") why = "it is closed, nobody can look"
-            if (why != "" && from == "") rows = rows note($3 ": " why, side == "client", $3 " " why)
+            if ($3 == "-" && text != "closed") why = ""
+            if (why != "" && from == "") rows = rows note($3 ": " why, side == "client", $3)
             put(rows)
+        }
+        # An event is noted when its call has returned, so the other side may already have noted the effect.
+        function note_late(text, words, what) {
+            split(text, words, " ")
+            what = side " " words[1]
+            happened[what]
+            if (effect[what] in happened) put(note("it happened earlier, and is noted late", side == "client", "late"))
         }
         # Draws what must have crossed before this event, which proves it; each once.
         function must_be(label, to_the_right) {
@@ -164,15 +183,21 @@ draw() {
 
         BEGIN {
             meaning["LISTEN"] = "waits for connections"
-            meaning["ESTABLISHED"] = "connected, both can speak"
-            meaning["FIN_WAIT1"] = "said FIN; no ACK of it yet"
-            meaning["FIN_WAIT2"] = "FIN was acknowledged; can hear"
-            meaning["CLOSE_WAIT"] = "got FIN, said none: can speak"
-            meaning["LAST_ACK"] = "got FIN, said FIN; no ACK of that yet"
-            meaning["CLOSING"] = "said FIN, got FIN; no ACK yet"
+            meaning["ESTABLISHED"] = "connected, both can send"
+            meaning["FIN_WAIT1"] = "FIN sent, no ACK of it yet"
+            meaning["FIN_WAIT2"] = "FIN acknowledged; still hears"
+            meaning["CLOSE_WAIT"] = "FIN received; can still send"
+            meaning["LAST_ACK"] = "both FINs sent; no ACK of ours"
+            meaning["CLOSING"] = "both FINs sent; no ACK of ours"
+            meaning["CLOSED"] = "there is no connection"
+            meaning["-"] = "the program has closed it"
+            effect["client connected"] = "server accepted"
+            effect["server first"] = "client first"
+            effect["server half-close:"] = "client end-of-file:"
+            effect["client acknowledgement"] = "server acknowledgement"
             while ((getline line <known) > 0) told[line]
             close(known)
-            printf "%s%s", row("ms", "server", "", "client"), row("", "", "", "")
+            printf "%s", row("ms", "server", "", "client")
         }
         {
             if (NR == 1) start = seconds($1)
@@ -186,26 +211,29 @@ draw() {
             sub(/ +\(send queue.*/, "", text)
             if (length(text) > 44) sub(/microseconds/, "us", text)
             text = substr(text, 1, 44)
-            if (text ~ /^total:/) next
+            if (text ~ /^(total|waited for room):/) next
             end_run()
             if (from != "" && text ~ from) from = ""
         }
         text ~ /^(connected|accepted)/ { must_be("SYN", 0); must_be("SYN+ACK", 1) }
         text == "accepted" { must_be("ACK", 0) }
-        side == "client" && /last bytes/ { must_be($6 " bytes of data", 1) }
+        side == "client" && /first bytes/ { must_be("the first bytes", 1) }
+        side == "client" && /last bytes/ { must_be("the last of " $6 " bytes", 1) }
         side == "client" && (/end-of-file/ || /last bytes/ && $3 == "CLOSE_WAIT") { must_be("FIN: that was all", 1) }
         side == "server" && /last bytes/ { sent = $6 }
         side == "server" && $3 == "FIN_WAIT2" { # the client has it all, even if it has not read it yet
-            must_be(sent " bytes of data", 1)
+            must_be("the last of " sent " bytes", 1)
             must_be("FIN: that was all", 1)
             must_be("ACK of the FIN", 0)
+            if (guess) put(note("kept up to 40 ms, to travel with data", 1, "kept"))
         }
-        side == "server" && ($3 == "CLOSE" || /acknowledgement received/) {
+        side == "server" && ($3 == "CLOSED" || /acknowledgement received/) {
             must_be("\"I have recv the data,Thank you\"", 0)
         }
-        side == "server" && ($3 == "CLOSE" || /end-of-file/) { must_be("FIN", 0) }
-        { event(text) }
-        END { end_run() }' "$work/story"
+        side == "server" && ($3 == "CLOSED" || /end-of-file/) { must_be("FIN", 0) }
+        { event(text); note_late(text) }
+        text ~ /^waits for the answer/ { put(note("100 ms have passed without one", 0, "waits")) }
+        END { end_run() }' story
 }
 
 # Draws the story as draw does, and below it how both ended and what they had to say; and how much of client.c is in the
@@ -233,16 +261,25 @@ show_pair() {
     play_pair '-d 1' -v
     draw 4
     echo
-    sed -n 's/^[^ ]* \([a-z]*\) .* total: \(.*\), .* s in all$/\1: \2/p' "$work/story"
-    cmp client.c "$work/log.txt" || exit 1
+    sed -n 's/^[^ ]* \([a-z]*\) .* \(total: \)\(.*\)/\1: \3/p; s/^[^ ]* \([a-z]*\) .* \(waited for room: .*\)/\1: \2/p' story
+    cmp client.c log.txt || exit 1
     tell '' 'client.c and log.txt are identical.'
+}
+
+show_nobody() {
+    tell 'A server that sends the file, forgets shutdown(SHUT_WR), and waits for the' \
+        'answer. Our client waits for the end. Every byte has arrived, and nobody says' \
+        'anything any more: without -t 1, which ends it, both would wait for ever.' ''
+    play tests/peer listen send client.c say 'write() took all the bytes' say 'read() waits for the answer' \
+        get 30 say 'has the answer' @ ./client -v -t 1 -p PORT log.txt
+    draw_all 1 ''
 }
 
 show_close() {
     tell '(a) A server that closes at once instead of shutdown(SHUT_WR). Our client gets' \
         'the file and answers. But close gave up both directions: nobody can hear it.' ''
-    play tests/peer listen send client.c say 'write: all bytes taken' close say 'close: 0, and exit' @ \
-        ./client -v -t 3 -p PORT "$work/log.txt"
+    play tests/peer listen send client.c say 'write() took all the bytes' close say 'close() returns 0; it exits' @ \
+        ./client -v -t 20 -p PORT log.txt
     draw_all 1 ''
     tell 'The server is content and knows nothing.' '' \
         'Ours, from its last bytes on. It hears the answer, and only then it closes:' ''
@@ -250,51 +287,52 @@ show_close() {
     draw_all 1 "$last_bytes"
 
     # Both servers meet the same client. It reads when the server has said that it has closed, its half or all.
-    set -- tests/peer connect PORT buffers 1025 put "$thanks" say 'write: 30 bytes, before it has read any' \
-        sh "n=0; until grep -q close '$work/server.out' || [ \$((n += 1)) -gt 2000 ]; do :; done" \
-        say 'now it reads' into "$work/early" say 'read: 0, the end-of-file' close say 'close: 0'
-    tell '' '(b) A client in a hurry, which thanks first and reads then, and a server that' \
-        'closes with 29 of these 30 bytes unread. That resets the connection at once,' \
-        'and takes back what it had "successfully" written.' ''
-    play tests/peer listen get 1 say 'read: 1 byte' send client.c say 'write: all bytes taken' close \
-        say 'close: 0, with 29 bytes unread' sh 'echo closed' @ "$@"
-    draw_all 1 '' "$work/early"
+    set -- tests/peer connect PORT buffers 1025 put "$thanks" say 'write() sends the thanks; no read() yet' \
+        says server.out close say 'now it reads' into early say 'read() returns 0: end-of-file' close say 'close() returns 0'
+    tell '' '(b) A client in a hurry, which sends its thanks, 30 bytes, before it reads. The' \
+        'server reads 1 of these bytes, and then it closes. With 29 bytes unread, close' \
+        'resets the connection at once, and what write() had taken is thrown away.' ''
+    play tests/peer listen get 1 say 'read() returns 1 byte' send client.c say 'write() took all the bytes' close \
+        say 'close() returns 0, with 29 bytes unread' sh 'echo closed' @ "$@"
+    draw_all 1 '' early
     tell '' 'Ours (-b 0), with the same client. It reads to the end before it closes:' ''
-    play ./server -v -b 0 -t 3 -p 0 client.c @ "$@"
-    draw_all 1 "$last_bytes" "$work/early"
+    play ./server -v -b 0 -t 20 -p 0 client.c @ "$@"
+    draw_all 1 "$last_bytes" early
 }
 
 show_killed() {
-    head -c $(($(wc -c <client.c) / 2)) client.c >"$work/half"
+    head -c $(($(wc -c <client.c) / 2)) client.c >half
     tell 'A plain sender is killed half-way. Its kernel closes the connection, with FIN,' \
         'as if all had been said, and a plain receiver takes half a file for the whole:' ''
-    play tests/peer listen send "$work/half" say 'half is written, and now: kill -KILL' sh 'kill -KILL $PPID' @ \
-        tests/peer connect PORT into "$work/plain" say 'read: 0, the end-of-file' close say 'close: 0'
-    draw_all 2 '' "$work/plain"
+    play tests/peer listen send half say 'half is written, and now: kill -KILL' sh 'kill -KILL $PPID' @ \
+        tests/peer connect PORT into plain say 'read() returns 0: end-of-file' close say 'close() returns 0'
+    draw_all 2 '' plain
 
     tell '' 'Our server is killed half-way, while it sends what comes from a pipe. Its end is' \
         'a reset, which no receiver can take for the end of a file:' ''
-    echo 'the old file' >"$work/log.txt"
-    mkfifo "$work/pipe"
-    play sh -c './server -v -t 3 -p 0 "$0/pipe" & server=$!
-        exec 3<>"$0/pipe"
-        cat "$0/half" >&3
+    echo 'the old file' >log.txt
+    mkfifo pipe
+    play sh -c './server -v -t 20 -p 0 pipe & server=$!
+        exec 3<>pipe
+        cat half >&3
         n=0
-        until grep -qs "$1" "$0/client.err" || [ $((n += 1)) -gt 2000 ]; do :; done
+        until grep -qs "$0" client.err || [ $((n += 1)) -gt 2000 ]; do :; done
         kill -KILL $server
-        { wait $server; } 2>/dev/null' "$work" "$first_bytes" @ ./client -v -t 3 -p PORT "$work/log.txt"
+        { wait $server; } 2>/dev/null' "$first_bytes" @ ./client -v -t 20 -p PORT log.txt
     draw_all 2 ''
-    case $(cat "$work/log.txt") in
+    case $(cat log.txt) in
         'the old file') tell 'log.txt is still what it was: the old file.' ;;
-        *) tell_file "$work/log.txt" ;;
+        *) tell_file log.txt ;;
     esac
 }
 
 case ${1-} in
-    transcripts) play_pair ''; transcripts; cmp client.c "$work/log.txt" || exit 1 ;;
+    transcripts) play_pair ''; transcripts; cmp client.c log.txt || exit 1 ;;
     packets) watch_packets; show_pair ;;
     close) watch_packets; show_close ;;
     killed) watch_packets; show_killed ;;
+    nobody) watch_packets; show_nobody ;;
     '') show_pair ;;
-    *) echo "demo: SHOW is packets, close, killed or transcripts, not '$1'" >&2; exit 2 ;;
+    *) echo "demo: SHOW is packets, nobody, close, killed or transcripts, not '$1'" >&2; exit 2 ;;
 esac
+[ ! -t 1 ] || tell '' "To read it from the beginning: make demo${1:+ SHOW=$1} | more"

@@ -18,10 +18,10 @@
  * seconds after one of the two has ended is told to end (SIGTERM). Exits with 0 when both have ended by themselves,
  * within LIMIT seconds.
  *
- * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print four
- * numbers: seconds from the start of the first client to the end of all; the same from the start of the server; and the
- * largest resident sizes of server and client in KiB, as far as Linux tells them: none smaller than this program is
- * itself (getrusage(2), ru_maxrss). Exit with 0 if all ended with 0, 77 if it cannot be seen who listens, 1 otherwise.
+ * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print two
+ * numbers of seconds: from the start of the first client, or of COMMAND, to the end of all; and the processor time, user
+ * and system, of all that was started and waited for. Exit with 0 if all ended with 0, 77 if it cannot be seen who
+ * listens, 1 otherwise.
  *
  * However this program ends, everything it started ends with it, unless it has left the process group.
  */
@@ -30,13 +30,12 @@
 #include <ctype.h>
 #include <sys/resource.h>
 
-enum { LIMIT = 120, GRACE = 15, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, CANNOT_SEE = 77 };
+enum { LIMIT = 200, GRACE = 15, LIMIT_TIMED = 900, JOBS_MAX = 256, WORDS_MAX = 64, CANNOT_SEE = 77 };
 
 struct command {
     char **words;               /* ends with NULL */
     int in, out, err;
     pid_t pid;                  /* of the one started last */
-    long size;                  /* the largest resident size of any of its processes, in KiB */
 };
 
 static bool timing;             /* -t */
@@ -69,23 +68,6 @@ static void start(struct command *command, int slot)
         }
     }
     command->pid = start_program(words, command->in, command->out, command->err);
-}
-
-/* Waits for the end of the process PID of COMMAND. Returns its status, as status_of of tools.h does. */
-static int finish(struct command *command, pid_t pid)
-{
-#ifdef __linux__
-    struct rusage usage;
-    int status;
-
-    must(wait4(pid, &status, 0, &usage), "wait4");
-    if (usage.ru_maxrss > command->size)
-        command->size = usage.ru_maxrss;
-    return shell_status(status);
-#else
-    (void)command;
-    return status_of(pid);
-#endif
 }
 
 /* ---- A server that listens ----------------------------------------------------------------------------------- */
@@ -181,7 +163,7 @@ static int run(struct command *server, struct command *client, int times, int jo
     *first = microseconds();
     for (int i = 0; port != 0 && i < times + jobs; i++) {
         pid_t *pid = &pids[i % jobs];
-        if (*pid != 0 && (status = finish(client, *pid)) != 0)
+        if (*pid != 0 && (status = status_of(*pid)) != 0)
             failed = status;
         *pid = 0;
         if (i < times) {
@@ -194,11 +176,17 @@ static int run(struct command *server, struct command *client, int times, int jo
     return port != 0 ? failed : -1;
 }
 
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
 /* Runs what was asked for with -t and prints the figures. Returns the exit status. */
 static int measure(struct command *server, struct command *client, int times, int jobs)
 {
-    int64_t began = microseconds(), first = began, end;
+    int64_t first = microseconds(), end;
     bool keeps = times > 0;
+    struct rusage used;
     int status = 0, served;
 
     if (client->words == NULL)
@@ -208,7 +196,7 @@ static int measure(struct command *server, struct command *client, int times, in
     end = microseconds();
     if (keeps)
         must(kill(server->pid, SIGTERM), "kill"); /* at least its zombie is there */
-    served = finish(server, server->pid);
+    served = status_of(server->pid);
     if (!keeps)
         end = microseconds();
     if (status != 0 || (served != 0 && !keeps)) {
@@ -216,7 +204,8 @@ static int measure(struct command *server, struct command *client, int times, in
                 client->words != NULL ? client->words[0] : "-", status);
         return 1;
     }
-    printf("%.6f %.6f %ld %ld\n", (double)(end - first) / 1e6, (double)(end - began) / 1e6, server->size, client->size);
+    must(getrusage(RUSAGE_CHILDREN, &used), "getrusage");
+    printf("%.6f %.6f\n", (double)(end - first) / 1e6, seconds(used.ru_utime) + seconds(used.ru_stime));
     return 0;
 }
 
@@ -281,7 +270,7 @@ static int keep(const char *directory, char **server_words, char **client_words)
     must(sigaction(SIGCHLD, &at_end, NULL), "sigaction");
     must(sigaction(SIGALRM, &too_late, NULL), "sigaction");
     clients = run(&server, &client, 1, 1, false, &first);
-    servers = finish(&server, server.pid);
+    servers = status_of(server.pid);
     if (clients >= 0)
         snprintf(status, sizeof status, "%d", clients);
     if (dprintf(fds[4], "%d\n", servers) < 0 || dprintf(fds[5], "%s\n", status) < 0 ||
