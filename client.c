@@ -173,7 +173,7 @@ static void flush_in_steps(void)
     took = microseconds() - began;
     flushed = transfer.bytes;
     if (took > SECOND)
-        step = step * SECOND / took;
+        step = step * SECOND / took + 64 * 1024;
     else if (took < SECOND / 4 && step < 64 * 1024 * 1024)
         step *= 2;
 }
@@ -320,7 +320,7 @@ static bool has_list(const char *file)
  * mask then), only the owner's permissions stay; and only these if somebody has put something else there meanwhile. */
 static void keep_permissions(void)
 {
-    struct stat old = { 0 }, new = { 0 };
+    struct stat old = { 0 }, new = { 0 }, again;
     mode_t mode = S_IRUSR | S_IWUSR;
 
     if (lstat(name, &old) != 0 && errno == ENOENT)
@@ -334,7 +334,8 @@ static void keep_permissions(void)
         if (fstat(output, &new) != 0)
             die(errno, "cannot read the permissions of '%s'", path);
         mode = old.st_mode & 0777;
-        if (old.st_gid != new.st_gid || has_list(name) || has_list(temporary))
+        if (old.st_gid != new.st_gid || has_list(name) || has_list(temporary) || lstat(name, &again) != 0 ||
+            !same_file(&old, &again) || old.st_mode != again.st_mode) /* somebody is changing it just now */
             mode &= S_IRWXU;
     }
     errno = 0;
@@ -354,10 +355,13 @@ static void enter_directory(const struct stat *old)
 {
     const uid_t me = geteuid();
     static char folder[PATH_MAX];
-    struct stat there;
+    struct stat there = { 0 };
     char *slash;
-    bool is_link = lstat(path, &there) == 0 && S_ISLNK(there.st_mode), is_foreign;
+    bool is_link, is_foreign;
 
+    if (lstat(path, &there) != 0 && (old != NULL || errno != ENOENT))
+        die(errno, "cannot write '%s'", path);
+    is_link = S_ISLNK(there.st_mode);
     snprintf(folder, sizeof folder, "%s", path);
     if (is_link && old == NULL)
         die(0, "cannot write '%s': it is a symbolic link to nothing", path);
@@ -378,7 +382,7 @@ static void enter_directory(const struct stat *old)
     if (is_foreign && (((there.st_mode & S_IWOTH) != 0 && old->st_uid != there.st_uid) ||
                        (S_ISREG(old->st_mode) && there.st_uid != me && me != 0)))
         die(EACCES, "cannot replace '%s', somebody else's in a sticky directory (client - >FILE writes into it)", path);
-#ifdef LINUX
+#ifdef STATX_ATTR_APPEND
     struct statx status;
     if (statx(AT_FDCWD, ".", 0, 0, &status) == 0 && (status.stx_attributes & STATX_ATTR_APPEND) != 0)
         die(EPERM, "cannot replace '%s' in a directory that can only grow (client - >FILE writes into it)", path);

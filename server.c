@@ -135,7 +135,7 @@ static void address_to_text(const struct sockaddr_storage *name, socklen_t lengt
 {
     if (getnameinfo((const struct sockaddr *)name, length, host, sizeof host, service, sizeof service,
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        host[0] = service[0] = '?';
+        host[0] = service[0] = '\0';
 }
 
 /* Waits for a client, for -t at most, or with -k for as long as it takes. Returns the connection, with the client's
@@ -343,7 +343,6 @@ static size_t read_source(int connection, char block[BLOCK_SIZE])
     size_t most = left_in_file >= 0 && left_in_file < BLOCK_SIZE ? (size_t)left_in_file : BLOCK_SIZE;
     ssize_t count = -1;
     bool ready = false;
-    char byte;
 
     while (count < 0) {
         ready = wait_a_tick(source, POLLIN, ready); /* or a FIFO without a writer would seem to be at its end */
@@ -351,7 +350,7 @@ static size_t read_source(int connection, char block[BLOCK_SIZE])
             count = read(source, block, most);
         if (ready && count < 0 && errno != EAGAIN && errno != EINTR)
             die(errno, "cannot read '%s'", path);
-        if (!ready && recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EINTR)
+        if (!ready && send(connection, block, 0, MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EINTR)
             die(errno, "client %ld did not take all of '%s'", client, path);
         show_progress();
     }
