@@ -64,7 +64,7 @@ int main(int argc, char *argv[])
 
     while (delay > 0)
         delay = sleep(delay);
-    if (safe && acknowledge(connection)) /* if not, close resets, and the server has no acknowledgement */
+    if (safe && acknowledge(connection)) /* if not, the server is not told, and close resets */
         print("Send to server: %s", acknowledgement);
     close(connection);
     trace(-1, "closed");
@@ -92,7 +92,8 @@ static bool connect_in_time(int connection, const struct addrinfo *where)
     socklen_t length = sizeof error;
 
     waiting_since = 0;
-    if (fcntl(connection, F_SETFL, O_NONBLOCK) != 0 ||
+    if (!reset_on_close(connection) || /* so that a server that waits for a slow pipe learns at once if we die */
+        fcntl(connection, F_SETFL, O_NONBLOCK) != 0 ||
         (connect(connection, where->ai_addr, where->ai_addrlen) != 0 && errno != EINPROGRESS && errno != EINTR))
         return false;
     while (!wait_a_tick(connection, POLLOUT, false))
@@ -115,19 +116,17 @@ static int connect_to_server(void)
 
     for (struct addrinfo *where = list; where != NULL && connection < 0; where = where->ai_next) {
         connection = socket(where->ai_family, where->ai_socktype, where->ai_protocol);
-        if (connection < 0) {
-            error = more_telling(error, errno);
-            continue;
+        if (connection >= 0) {
+            set_buffers(connection);
+            if (!announced)
+                print("Trying to connect server");
+            announced = true;
+            trace(connection, "connecting");
         }
-        reset_on_close(connection); /* so that a server that waits for a slow pipe learns at once if we die */
-        set_buffers(connection);
-        if (!announced)
-            print("Trying to connect server");
-        announced = true;
-        trace(connection, "connecting");
-        if (!connect_in_time(connection, where)) {
+        if (connection < 0 || !connect_in_time(connection, where)) {
             error = more_telling(error, errno);
-            close(connection);
+            if (connection >= 0)
+                close(connection);
             connection = -1;
         }
     }
@@ -147,8 +146,10 @@ static bool flush_to_disk(int fd, bool whole)
     int result;
 
 #ifdef F_FULLFSYNC /* macOS: fsync does not flush the drive itself (fsync(2) there) */
-    if (fcntl(fd, F_FULLFSYNC) == 0)
-        return true;
+    while ((result = fcntl(fd, F_FULLFSYNC)) != 0 && errno == EINTR)
+        ;
+    if (result == 0 || errno == EIO)
+        return result == 0;
 #endif
     while ((result = fsync(fd)) != 0 && errno == EINTR)
         ;
@@ -184,11 +185,10 @@ static void flush_in_steps(void)
 static void receive_file(int connection)
 {
     static char block[BLOCK_SIZE];
-    const int flags = buffer_size == 0 ? MSG_WAITALL : 0;
     ssize_t count;
 
     transfer.began = microseconds();
-    while ((count = recv(connection, block, sizeof block, flags)) != 0)
+    while ((count = recv(connection, block, sizeof block, buffer_size == 0 ? MSG_WAITALL : 0)) != 0)
         if (count > 0) {
             if (!write_all(output, block, (size_t)count))
                 die(errno, "cannot write '%s'", path);
@@ -196,12 +196,14 @@ static void receive_file(int connection)
             flush_in_steps();
         } else if (!may_retry(connection))
             die(errno, "the server did not finish, '%s' is %s", path, temporary[0] ? "untouched" : "incomplete");
+    if (transfer.bytes == 0)
+        warn(0, "the server sent nothing: is it the right one?");
     end_transfer(connection);
     trace(connection, "end-of-file: the server has closed its half");
 }
 
-/* Puts the file in place, to stay there even if the power fails now: first its content, then its name. Returns true if
- * that is certain. Returns false, and has warned, if the file is in place but its name may not survive a power cut. */
+/* Puts the file in place, to stay there even if the power fails now: first its content, then its name. Returns false,
+ * and has warned, if the file is in place but its name may not survive a power cut. */
 static bool put_in_place(void)
 {
     int directory;
@@ -211,16 +213,13 @@ static bool put_in_place(void)
     /* Late, after the flush that may take long: what somebody changes about the old file before this counts. */
     if (temporary[0] != '\0')
         keep_permissions();
-    /* After EINTR the descriptor is closed too (close(2), NOTES), and fsync has already said that all is well. */
+    /* The permissions are flushed, too. After EINTR the descriptor is closed (close(2), NOTES), and all is well. */
     if (!flush_to_disk(output, false) || (close(output) != 0 && errno != EINTR))
         die(errno, "cannot write '%s'", path);
-    if (temporary[0] != '\0' && rename(temporary, name) != 0)
-        die(0, "cannot put '%s' in place: %s (client - >FILE writes into it)", path, strerror(errno));
-    if (transfer.bytes == 0)
-        warn(0, "the server sent nothing: '%s' is empty (was it the right server?)", path);
     if (temporary[0] == '\0')
         return true;
-
+    if (rename(temporary, name) != 0)
+        die(0, "cannot put '%s' in place: %s (client - >FILE writes into it)", path, strerror(errno));
     temporary[0] = '\0';
     directory = open(".", O_RDONLY);
     if (directory < 0 && errno == EACCES)
@@ -233,7 +232,7 @@ static bool put_in_place(void)
 }
 
 /* Sends the acknowledgement. Returns true, or false, and has warned, if that failed: then the file is here, but the
- * server cannot know. From the first byte on, our end must not take back what we say: so close may send FIN again. */
+ * server cannot know. From now on, our close, or our death, must not take back what we say: no reset any more. */
 static bool acknowledge(int connection)
 {
     bool told = fin_on_close(connection);
@@ -292,7 +291,7 @@ static void create_temporary(mode_t mode)
 
     sigfillset(&all);
     if (atexit(remove_temporary) != 0 || sigprocmask(SIG_SETMASK, &all, &before) != 0)
-        die(errno, "cannot hold back signals");
+        die(errno, "cannot write '%s'", path);
     snprintf(temporary, sizeof temporary, ".client-%ld-%jd", (long)getpid(), (intmax_t)microseconds());
     output = open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
     if (output < 0) {
@@ -325,19 +324,15 @@ static void keep_permissions(void)
 
     if (lstat(name, &old) != 0 && errno == ENOENT)
         return; /* nothing to replace */
-    if (fstat(output, &new) != 0)
-        die(errno, "cannot read the permissions of '%s'", path);
     if (S_ISREG(old.st_mode) && old.st_uid == owner) {
         /* Only root can give a file away; its owner can give it to a group that he belongs to. */
-        if ((old.st_uid != new.st_uid || old.st_gid != new.st_gid) && fchown(output, old.st_uid, old.st_gid) != 0)
+        if (fchown(output, old.st_uid, old.st_gid) != 0)
             (void)!fchown(output, (uid_t)-1, old.st_gid);
-        if (fstat(output, &new) != 0)
-            die(errno, "cannot read the permissions of '%s'", path);
         mode = old.st_mode & 0777;
-        if (old.st_gid != new.st_gid || has_list(name) || has_list(temporary) || lstat(name, &again) != 0 ||
-            !same_file(&old, &again) || old.st_mode != again.st_mode) /* somebody is changing it just now */
-            mode &= S_IRWXU;
     }
+    if (fstat(output, &new) != 0 || old.st_gid != new.st_gid || has_list(name) || has_list(temporary) ||
+        lstat(name, &again) != 0 || !same_file(&old, &again) || old.st_mode != again.st_mode) /* it changes just now */
+        mode &= S_IRWXU;
     errno = 0;
     if ((new.st_mode & 0777) != mode)
         (void)!fchmod(output, mode);
@@ -357,31 +352,34 @@ static void enter_directory(const struct stat *old)
     static char folder[PATH_MAX];
     struct stat there = { 0 };
     char *slash;
-    bool is_link, is_foreign;
+    bool is_foreign;
 
     if (lstat(path, &there) != 0 && (old != NULL || errno != ENOENT))
         die(errno, "cannot write '%s'", path);
-    is_link = S_ISLNK(there.st_mode);
     snprintf(folder, sizeof folder, "%s", path);
-    if (is_link && old == NULL)
+    if (S_ISLNK(there.st_mode) && old == NULL)
         die(0, "cannot write '%s': it is a symbolic link to nothing", path);
-    if (is_link && (realpath(path, folder) == NULL || stat(folder, &there) != 0 || !same_file(old, &there))) {
+    if (S_ISLNK(there.st_mode) &&
+        (realpath(path, folder) == NULL || stat(folder, &there) != 0 || !same_file(old, &there))) {
         if (!S_ISREG(old->st_mode))
             return; /* a pipe without a name */
         die(0, "cannot write '%s': the kernel opens it, but its name cannot be found", path);
     }
     slash = strrchr(folder, '/');
     snprintf(name, sizeof name, "%s", slash != NULL ? slash + 1 : folder);
-    snprintf(slash != NULL ? slash + 1 : folder, 2, "%s", slash != NULL ? "" : ".");
+    strcpy(slash != NULL ? slash + 1 : folder, slash != NULL ? "" : ".");
     if (name[0] == '\0')
         die(ENOENT, "cannot write '%s'", path);
     if (chdir(folder) != 0 || stat(".", &there) != 0)
         die(errno, "cannot write '%s': directory '%s'", path, folder);
 
     is_foreign = old != NULL && (there.st_mode & S_ISVTX) != 0 && old->st_uid != me;
-    if (is_foreign && (((there.st_mode & S_IWOTH) != 0 && old->st_uid != there.st_uid) ||
-                       (S_ISREG(old->st_mode) && there.st_uid != me && me != 0)))
-        die(EACCES, "cannot replace '%s', somebody else's in a sticky directory (client - >FILE writes into it)", path);
+    if (is_foreign && (there.st_mode & S_IWOTH) != 0 && old->st_uid != there.st_uid)
+        die(EACCES, "cannot write '%s', somebody else's where all may write", path);
+    if (old != NULL && !S_ISREG(old->st_mode))
+        return;
+    if (is_foreign && there.st_uid != me && me != 0)
+        die(EPERM, "cannot replace '%s', somebody else's in a sticky directory (client - >FILE writes into it)", path);
 #ifdef STATX_ATTR_APPEND
     struct statx status;
     if (statx(AT_FDCWD, ".", 0, 0, &status) == 0 && (status.stx_attributes & STATX_ATTR_APPEND) != 0)

@@ -48,7 +48,7 @@ enum {
     ACKNOWLEDGEMENT_LENGTH = sizeof acknowledgement - 1,
     BLOCK_SIZE = 512 * 1024,            /* bytes that one call moves at the most: the fastest of 64K to 1M (README) */
     MESSAGE_MAX = 2 * PATH_MAX + 512,   /* bytes of a message, with two names in it */
-    TICK = 100,                         /* milliseconds: how long one call may wait before we look at the clock */
+    TICK = 100,                         /* milliseconds: so long may one call wait, and then we look at the clock */
     SECOND = 1000000,                   /* all other times are in microseconds */
     OUT_OF_PATIENCE = -1,               /* a value of errno of our own: -t is over. ETIMEDOUT is the kernel's word */
 };
@@ -69,13 +69,16 @@ static int progress_width;                  /* columns that the progress line ta
 
 /* ---- Messages and the transcript ------------------------------------------------------------------------------- */
 
-/* Waits until poll says that FD is ready for EVENTS, a tick at most. If it has just said so, and the call had to wait
- * all the same (AGAIN), a tick passes without asking: nothing spins. Returns true if poll says that FD is ready. */
+/* Waits until poll says that FD is ready for EVENTS, a tick at most. AGAIN: poll has just said so, and the call failed
+ * even so. Then a tick passes without asking: nothing spins. Returns true if poll says that FD is ready. */
 static bool wait_a_tick(int fd, short events, bool again)
 {
     struct pollfd wanted = { .fd = again ? -1 : fd, .events = events }; /* poll ignores a negative descriptor */
+    int ready = poll(&wanted, 1, TICK);
 
-    return poll(&wanted, 1, TICK) > 0;
+    if (ready < 0 && errno != EINTR)
+        sleep(1); /* no memory for poll, say */
+    return ready > 0;
 }
 
 /* Writes all LENGTH bytes to FD, which is local, however long it takes, also if it was left in non-blocking mode. */
@@ -108,7 +111,6 @@ static void print_line(int fd, bool foreign, const char *start, const char *end,
 {
     static char message[MESSAGE_MAX], line[4 * MESSAGE_MAX + 512];
     char *to = line + sprintf(line, "\r%*s\r", progress_width, ""), *begin = to; /* blanks over the progress line */
-    unsigned char last = 0;
     va_list arguments;
 
     va_start(arguments, format);
@@ -119,13 +121,13 @@ static void print_line(int fd, bool foreign, const char *start, const char *end,
 
     to += sprintf(to, "%s", start);
     for (const char *from = message; *from != '\0'; from++) {
+        unsigned char last = from > message ? (unsigned char)from[-1] : 0;
         unsigned char byte = (unsigned char)*from, next = (unsigned char)from[1];
         bool pair = (byte == 0xc2 && next >= 0x80 && next < 0xa0) || (last == 0xc2 && byte >= 0x80 && byte < 0xa0);
         if (byte < ' ' || byte == 0x7f || pair || (foreign && (byte > '~' || byte == '\\')))
             to += sprintf(to, "\\x%02x", byte);
         else
             *to++ = *from;
-        last = byte;
     }
     to += sprintf(to, "%s\n", end);
     if (!write_all(fd, begin, (size_t)(to - begin)) && fd == transcript && fd >= 0) {
@@ -142,10 +144,8 @@ static const char *reason(int error)
 
     if (error == 0)
         return "";
-    if (error == OUT_OF_PATIENCE)
-        snprintf(text, sizeof text, ": %s (-t %d)", strerror(ETIMEDOUT), patience);
-    else
-        snprintf(text, sizeof text, ": %s", strerror(error));
+    snprintf(text, sizeof text, error == OUT_OF_PATIENCE ? ": %s (-t %d)" : ": %s",
+             strerror(error == OUT_OF_PATIENCE ? ETIMEDOUT : error), patience);
     return text;
 }
 
@@ -224,9 +224,8 @@ static const char *file_operand(int argc, char *argv[], const char *otherwise)
     return optind < argc ? argv[optind] : otherwise;
 }
 
-/* The handler of every signal that would end the program: removes the temporary file, then lets the signal do what it
- * does without a handler. All calls in here are allowed in one (signal-safety(7)), and all signals are held back. Not
- * SA_RESETHAND: it gives up the handler before they are, and a second signal could be deadly just then. */
+/* The handler of the signals in start_up: removes the temporary file, then lets the signal do what it does without a
+ * handler (signal-safety(7)). Not SA_RESETHAND: a second signal could be deadly before the file is removed. */
 static void end_by_signal(int signal_number)
 {
     sigset_t all;
@@ -244,8 +243,8 @@ static void end_by_signal(int signal_number)
 static void start_up(void)
 {
     /* Those with which people and systems end programs. SIGKILL cannot be caught. */
-    static const int deadly[] = { SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGBUS, SIGSEGV, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2,
-                                  SIGXCPU, SIGVTALRM, SIGPROF };
+    static const int deadly[] = { SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGALRM,
+                                  SIGTERM, SIGUSR1, SIGUSR2, SIGSYS, SIGXCPU, SIGVTALRM, SIGPROF };
     struct sigaction action = { .sa_handler = end_by_signal }, before;
 
     /* If descriptor 0, 1 or 2 is closed, a file or the connection would take its number, and the transcript go there. A
@@ -258,10 +257,9 @@ static void start_up(void)
         }
 
     /* A write to a lost connection, or beyond a limit on the size of files, shall fail (write(2), EPIPE and EFBIG), not
-     * end the program without a word; and the first operand shall end the options, for the getopt of GNU too. */
+     * end the program. Ignored children cannot be counted. The first operand ends the options, for GNU's getopt too. */
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
-        signal(SIGCHLD, SIG_DFL) == SIG_ERR || /* or the server could not count its children */
-        setenv("POSIXLY_CORRECT", "", 1) != 0)
+        signal(SIGCHLD, SIG_DFL) == SIG_ERR || setenv("POSIXLY_CORRECT", "", 1) != 0)
         die(errno, "cannot start");
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
@@ -330,7 +328,7 @@ static void show_progress(void)
         snprintf(rest, sizeof rest, ", %.0f %%, %.0f s left", 100 * done / all, (all - done) / rate / 1e6);
     columns = snprintf(text, sizeof text, PROGRAM ": %.1f MB, %.1f MB/s%s", done / 1e6, rate, rest);
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 0 && columns >= terminal.ws_col)
-        columns = terminal.ws_col - 1; /* a longer one would go on in the next line, and could not be wiped */
+        columns = progress_width = terminal.ws_col - 1; /* a longer line would wrap, and could not be wiped */
     snprintf(line, sizeof line, "\r%-*.*s", progress_width, columns, text);
     if (write_all(STDERR_FILENO, line, strlen(line)) && columns > progress_width)
         progress_width = columns;
@@ -378,8 +376,8 @@ static const char *trace_start(int fd)
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state <= TCP_CLOSING)
         state = states[info.tcpi_state];
 #endif
-    if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL)
-        now.tv_nsec = 0; /* a trace from midnight is better than no transfer */
+    (void)clock_gettime(CLOCK_REALTIME, &now); /* a trace without a time is better than no transfer */
+    (void)localtime_r(&now.tv_sec, &parts);
     snprintf(start, sizeof start, "%02d:%02d:%02d.%06ld " PROGRAM " %-11s ", parts.tm_hour, parts.tm_min, parts.tm_sec,
              now.tv_nsec / 1000, state);
     return start;
@@ -398,7 +396,7 @@ static const char *trace_end(int fd)
     return end;
 }
 
-/* With -v, tells on standard error what has happened on socket FD (-1: it is closed). Changes errno. */
+/* With -v, tells on standard error what has happened on socket FD (-1: none has a part in it). Changes errno. */
 #define trace(fd, ...) \
     (tracing ? print_line(STDERR_FILENO, false, trace_start(fd), trace_end(fd), __VA_ARGS__) : (void)0)
 
@@ -455,15 +453,14 @@ static int more_telling(int one, int other)
  * what is left and then FIN, and a FIN reads as end-of-file: to the other side, a killed program looks like one that
  * had finished. With SO_LINGER and a time of 0, close throws away what was not sent and sends RST (ABORT, RFC 9293,
  * 3.10.5), and the other side gets the error ECONNRESET. That costs no byte on the wire. */
-static void reset_on_close(int fd)
+static bool reset_on_close(int fd)
 {
     const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
 
-    if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) != 0)
-        die(errno, "cannot set up a socket");
+    return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0;
 }
 
-/* From now on, close sends an ordinary FIN again. */
+/* From now on, closing socket FD does not reset the connection any more. */
 static bool fin_on_close(int fd)
 {
     const struct linger linger = { .l_onoff = 0 };
@@ -483,7 +480,8 @@ static void set_waits(int fd)
     const int on = 1, interval = 15, least = 9, most = 127, wanted = patience > 0 ? patience / interval + 1 : most;
     const int questions = wanted < least ? least : wanted > most ? most : wanted;
 
-    if (fcntl(fd, F_SETFL, 0) != 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick) != 0 ||
+    if (fcntl(fd, F_SETFL, 0) != 0 || /* blocking, even if it was not */
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) != 0)
         die(errno, "cannot set up a connection");
     waiting_since = 0;
@@ -493,8 +491,8 @@ static void set_waits(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &questions, sizeof questions);
 }
 
-/* Prints the sizes in bytes of both buffers of socket FD. Its last argument tells getsockopt how much room there
- * is, and getsockopt puts there how much it used: a value-result argument. */
+/* Prints the sizes in bytes of both buffers of socket FD. The last argument of getsockopt says how much room there is,
+ * and getsockopt puts there how much it used: a value-result argument. */
 static void print_buffers(int fd)
 {
     int send_size = 0, receive_size = 0;

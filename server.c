@@ -6,9 +6,11 @@
  *     ./client                     in another: receives it into log.txt
  *
  * Read from top to bottom: after main come the steps of the story in their order: socket, bind, listen, accept, write,
- * shutdown, read, close. You can skip the last two chapters, about the file that is sent and about many clients (-k).
- * From common.h come print, for the transcript; trace, for -v; warn and die; the options, such as address, port and
- * keep_serving; and transfer, which counts the bytes. client.c is the other side.
+ * shutdown, read, close. TCP says SYN to open a connection, FIN for "that was all", and RST, a reset, for "it is gone".
+ * You can skip the last two chapters, about the file that is sent (open_source, read_source) and many clients (-k).
+ *
+ * From common.h, which client.c uses too, come print, for the transcript; trace, for -v; warn and die; the options, as
+ * address and port; transfer, which counts the bytes; and the tick, 100 ms, the longest wait of one call.
  */
 #define PROGRAM "server" /* for common.h: how messages begin */
 
@@ -37,7 +39,6 @@ const char help[] =
 
 enum {
     REPLY_MAX = 1025,           /* bytes of a reply that we look at: the client of the seed pads its own to so many */
-    DRAIN_MAX = 64 * 1024,      /* bytes that are read and dropped after the acknowledgement */
     CLIENTS_MAX = 256,          /* served at the same time with -k; the next ones wait in the listen queue */
 };
 
@@ -80,9 +81,11 @@ int main(int argc, char *argv[])
     print("Waiting for connecting");
     if (keep_serving)
         serve_many(listener); /* until a signal ends us */
-    connection = accept_client(listener);
+    while ((connection = accept_client(listener)) < 0)
+        if (!has_time_left(listener))
+            die(errno, "no client came");
     close(listener); /* nobody else is served: the next client is refused, not left waiting */
-    client = connection; /* as in the exercise: the descriptor is the client's number */
+    client = connection; /* the descriptor is the client's number */
     serve_client(connection);
     print("Server close");
     return EXIT_SUCCESS;
@@ -90,12 +93,11 @@ int main(int argc, char *argv[])
 
 /* ---- The story ------------------------------------------------------------------------------------------------- */
 
-/* Tries the addresses for -a and -p in turn, and returns a socket that listens on the first that works. A port that
- * somebody else has is an error: our client might find him there.
- *
- * When a program dies, its kernel closes its connections, and to the client that looks like the end of the file. So
- * every close shall send a reset instead, until fin_on_close is called. Then the client reads end-of-file only if we
- * got as far as shutdown, which sends FIN without closing. After an error, a signal or a crash it sees an error. */
+/* Tries the addresses for -a and -p in turn, and returns a socket that listens on the first that works. A port that is
+ * taken is an error: a client that tries the addresses in the same order would find another server there. When a program
+ * dies, its kernel closes its connections, and to the client that looks like the end of the file. So every close shall
+ * send a reset instead, until fin_on_close is called. Then the client reads end-of-file only if we got as far as
+ * shutdown, which sends FIN without closing. After an error, a signal or a crash it sees an error. */
 static int listen_for_clients(void)
 {
     const int on = 1;
@@ -104,21 +106,20 @@ static int listen_for_clients(void)
 
     for (struct addrinfo *where = list; where != NULL && listener < 0 && error != EADDRINUSE; where = where->ai_next) {
         listener = socket(where->ai_family, where->ai_socktype, where->ai_protocol);
-        if (listener < 0) {
-            error = more_telling(error, errno);
-            continue;
-        }
-        reset_on_close(listener); /* on most systems accept hands this and the next on to the connection */
-        set_buffers(listener);
+        if (listener >= 0)
+            set_buffers(listener);
 
         /* SO_REUSEADDR: old connections that the kernel still remembers (TIME_WAIT) do not block the port. Not
          * SO_REUSEPORT: a second server could then take this port too, and get some of our clients (socket(7)). */
-        if (fcntl(listener, F_SETFL, O_NONBLOCK) != 0 || /* accept_client waits with poll */
+        if (listener < 0 ||
+            !reset_on_close(listener) || /* on most systems accept hands this on to the connection */
+            fcntl(listener, F_SETFL, O_NONBLOCK) != 0 || /* accept_client waits with poll */
             setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
             bind(listener, where->ai_addr, where->ai_addrlen) != 0 ||
             listen(listener, SOMAXCONN) != 0) {
-            error = more_telling(error, errno);
-            close(listener);
+            error = errno == EADDRINUSE ? errno : more_telling(error, errno);
+            if (listener >= 0)
+                close(listener);
             listener = -1;
         }
     }
@@ -138,35 +139,36 @@ static void address_to_text(const struct sockaddr_storage *name, socklen_t lengt
         host[0] = service[0] = '\0';
 }
 
-/* Waits for a client, for -t at most, or with -k for as long as it takes. Returns the connection, with the client's
- * address in host and service. Most errors say that the last one has already gone (accept(2), "Error handling"). */
+/* Returns the connection of the next client, with its address in host and service, or -1 if nobody has come after a
+ * tick. Most errors of accept say that the client has already gone (accept(2), "Error handling"). */
 static int accept_client(int listener)
 {
+    static bool again; /* poll has said that a client is there, but accept did not get one */
     struct sockaddr_storage peer;
     socklen_t length = sizeof peer;
-    bool ready = false;
     int connection;
 
-    while ((connection = accept(listener, (struct sockaddr *)&peer, &length)) < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            warn(errno, "cannot accept a connection");
-            if (!keep_serving)
-                exit(EXIT_FAILURE);
-            sleep(1);
-        }
-        ready = wait_a_tick(listener, POLLIN, ready);
-        if (!keep_serving && !has_time_left(listener))
-            die(errno, "no client came");
+    again = wait_a_tick(listener, POLLIN, again);
+    if (!again)
+        return -1;
+    connection = accept(listener, (struct sockaddr *)&peer, &length);
+    again = connection < 0;
+    if (!again) {
+        (void)reset_on_close(connection); /* if accept did not hand it on; it fails if the client has gone */
+        address_to_text(&peer, length);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        warn(errno, "cannot accept a connection");
+        if (!keep_serving)
+            exit(EXIT_FAILURE);
+        sleep(1); /* others may give some back */
     }
-    address_to_text(&peer, length);
     return connection;
 }
 
 /* Everything that passes between one client and the server. Ends the program if anything goes wrong. */
 static void serve_client(int connection)
 {
-    reset_on_close(connection); /* once more: nothing shall rest on what accept hands on */
-    set_buffers(connection);
+    set_buffers(connection); /* again, in case accept does not hand it on */
     set_waits(connection);
     trace(connection, "accepted");
     print("New client：%ld , IP %s , Port %s", client, host, service);
@@ -181,8 +183,8 @@ static void serve_client(int connection)
     hang_up(connection);
 }
 
-/* Writes the LENGTH bytes of DATA, or as many as it can within a tick, to CONNECTION, whose send buffer is full. It
- * waits for that in write. Returns how many, or -1 with errno set. */
+/* Writes the LENGTH bytes of DATA to CONNECTION, whose send buffer is full: waits in write until some have gone in, and
+ * for the rest until the end of a tick. Returns how many went in, or -1 with errno set. */
 static ssize_t wait_for_room(int connection, const char *data, size_t length)
 {
     int64_t began = microseconds();
@@ -213,7 +215,7 @@ static void send_file(int connection)
     while ((length = read_source(connection, block)) > 0)
         for (size_t sent = 0; sent < length; sent += (size_t)count) {
             count = send(connection, block + sent, length - sent, MSG_DONTWAIT);
-            if (count < 0 && (errno == EAGAIN || errno == EINTR))
+            if (count < 0 && errno == EAGAIN)
                 count = wait_for_room(connection, block + sent, length - sent);
             if (count < 0)
                 die(errno, "client %ld did not take all of '%s'", client, path);
@@ -235,7 +237,7 @@ static void half_close(int connection)
 }
 
 /* Returns once the client's acknowledgement is here. Until the client's kernel has everything, FIN included, every byte
- * that it acknowledges is progress. After that the client has -t for its whole reply. */
+ * that it confirms is progress. After that the client has -t for its whole reply. */
 static void hear_acknowledgement(int connection)
 {
     char reply[REPLY_MAX + 1] = "";
@@ -264,23 +266,22 @@ static void hear_acknowledgement(int connection)
     trace(connection, "acknowledgement received");
 }
 
-/* Closes CONNECTION. All has been said and heard, so close may send FIN. But with something unread it would still send
- * a reset (RFC 2525, 2.17), so we first read and drop what else the client sends: other programs may pad their reply,
- * or end it with a newline. This courtesy takes a second at most, however much progress the client makes. */
+/* Closes CONNECTION. All has been said and heard, so close need not reset it any more. With something unread it still
+ * would (RFC 2525, 2.17), so we first read and drop what else the client sends: other programs may pad their reply, or
+ * end it with a newline. This courtesy takes a second at most, however much progress the client makes. */
 static void hang_up(int connection)
 {
-    static char rest[DRAIN_MAX];
+    static char rest[64 * 1024];
     int64_t end = microseconds() + SECOND;
     size_t dropped = 0;
     ssize_t count;
 
-    if (!fin_on_close(connection) && errno != EINVAL) /* macOS: both halves are closed, so there is nothing to reset */
-        warn(errno, "client %ld will see a reset", client);
+    (void)fin_on_close(connection); /* if it fails, the client sees a reset, too late to matter */
     waiting_since = 0;
     do {
-        count = read(connection, rest, sizeof rest);
+        count = read(connection, rest, sizeof rest - dropped);
         dropped += count > 0 ? (size_t)count : 0;
-    } while (dropped < DRAIN_MAX && microseconds() < end && (count > 0 || (count < 0 && may_retry(connection))));
+    } while (dropped < sizeof rest && microseconds() < end && (count > 0 || (count < 0 && may_retry(connection))));
     trace(connection, count == 0 ? "end-of-file: the client has closed too" : "no end-of-file from the client");
     close(connection);
     trace(-1, "closed");
@@ -307,14 +308,14 @@ static void check_source(void)
 
     if (strcmp(path, "-") == 0)
         source = STDIN_FILENO;
-    errno = EBADF;
-    if (source < 0 ? stat(path, &status) != 0 || access(path, R_OK) != 0 :
-                     was_closed[STDIN_FILENO] || fstat(source, &status) != 0)
+    if (source >= 0 && was_closed[STDIN_FILENO])
+        die(EBADF, "cannot send '%s'", path);
+    if (source >= 0 ? fstat(source, &status) != 0 : stat(path, &status) != 0 || access(path, R_OK) != 0)
         die(errno, "cannot send '%s'", path);
     if (S_ISDIR(status.st_mode) || (S_ISSOCK(status.st_mode) && source < 0))
         die(S_ISDIR(status.st_mode) ? EISDIR : ENXIO, "cannot send '%s'", path);
     if (keep_serving && (!S_ISREG(status.st_mode) || source >= 0))
-        die(0, "cannot send '%s' more than once: it is not a regular file", path);
+        die(0, "cannot send '%s' with -k, which needs the name of a regular file", path);
 }
 
 /* Opens the file, only now that there is a client. A regular file is sent at its present length; anything else to its
@@ -348,10 +349,10 @@ static size_t read_source(int connection, char block[BLOCK_SIZE])
         ready = wait_a_tick(source, POLLIN, ready); /* or a FIFO without a writer would seem to be at its end */
         if (ready)
             count = read(source, block, most);
+        else if (send(connection, block, 0, MSG_DONTWAIT) < 0 && errno != EAGAIN)
+            die(errno, "client %ld did not take all of '%s'", client, path);
         if (ready && count < 0 && errno != EAGAIN && errno != EINTR)
             die(errno, "cannot read '%s'", path);
-        if (!ready && send(connection, block, 0, MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EINTR)
-            die(errno, "client %ld did not take all of '%s'", client, path);
         show_progress();
     }
     if (left_in_file > 0)
@@ -389,9 +390,9 @@ static void serve_many(int listener)
     for (;;) {
         while (children > 0 && waitpid(-1, NULL, children < CLIENTS_MAX ? WNOHANG : 0) > 0)
             children--;
-        if (!wait_a_tick(listener, POLLIN, false))
-            continue; /* nobody has come: look after the children again */
         connection = accept_client(listener);
+        if (connection < 0)
+            continue; /* nobody has come: look after the children again */
         client = client == 0 ? connection : client + 1; /* each has a number of its own */
         child = fork();
         if (child == 0) {
