@@ -19,7 +19,7 @@ const char help[] =
     "Receives a file from a server into FILE (log.txt) and acknowledges it.\n"
     "\n"
     "  -a ADDRESS  address or name to connect to, IPv4 or IPv6 (127.0.0.1)\n"
-    "  -b BYTES    ask for buffers of this size, K and M allowed; 0: leave them (1025)\n"
+    "  -b BYTES    size to ask for both buffers, K or M allowed; 0: do not (1025)\n"
     "  -d SECONDS  wait before acknowledging, to watch the server wait (0)\n"
     "  -h          show this help\n"
     "  -p PORT     port to connect to (8080)\n"

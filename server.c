@@ -26,7 +26,7 @@ const char help[] =
     "Sends FILE (client.c) to a client, and waits for its acknowledgement.\n"
     "\n"
     "  -a ADDRESS  address or name to listen on, IPv4 or IPv6 (127.0.0.1)\n"
-    "  -b BYTES    ask for buffers of this size, K and M allowed; 0: leave them (1025)\n"
+    "  -b BYTES    size to ask for both buffers, K or M allowed; 0: do not (1025)\n"
     "  -h          show this help\n"
     "  -k          keep serving, many clients at once\n"
     "  -p PORT     port to listen on; with 0 the kernel chooses one (8080)\n"
@@ -94,7 +94,7 @@ int main(int argc, char *argv[])
 /* ---- The story ------------------------------------------------------------------------------------------------- */
 
 /* Tries the addresses for -a and -p in turn, and returns a socket that listens on the first that works. A port that is
- * taken is an error: a client that tries the addresses in the same order would find another server there. When a program
+ * taken is an error: a client that tries the addresses in the same order would find another server. When a program
  * dies, its kernel closes its connections, and to the client that looks like the end of the file. So every close shall
  * send a reset instead, until fin_on_close is called. Then the client reads end-of-file only if we got as far as
  * shutdown, which sends FIN without closing. After an error, a signal or a crash it sees an error. */
@@ -215,7 +215,7 @@ static void send_file(int connection)
     while ((length = read_source(connection, block)) > 0)
         for (size_t sent = 0; sent < length; sent += (size_t)count) {
             count = send(connection, block + sent, length - sent, MSG_DONTWAIT);
-            if (count < 0 && errno == EAGAIN)
+            if (count < 0 && (errno == EAGAIN || errno == EINTR))
                 count = wait_for_room(connection, block + sent, length - sent);
             if (count < 0)
                 die(errno, "client %ld did not take all of '%s'", client, path);
