@@ -556,7 +556,8 @@ test_bad_input() {
     check 'an empty name' fails_with 1 "server: cannot send '': $(why ENOENT)"
     mkfifo fifo
     alone "$server" -k -p 0 fifo
-    check '-k with a FIFO' fails_with 1 "server: cannot send 'fifo' more than once: it is not a regular file"
+    check '-k with a FIFO' \
+        fails_with 1 "server: cannot send 'fifo' with -k, which needs the name of a regular file"
     "$peer" socket socket
     alone "$server" -p 0 socket
     check 'a socket to send' fails_with 1 "server: cannot send 'socket': $(why ENXIO)"
@@ -657,8 +658,13 @@ test_destinations() {
         ln -s link-$i link-$((i + 1))
         i=$((i + 1))
     done
-    run "$server" -p 0 random @ "$client" -p PORT link-$i
-    check 'forty symbolic links' arrived random there/many
+    alone "$client" -p 1 link-$i
+    if grep -q 'the kernel opens it, but its name cannot be found' err; then
+        skip 'forty symbolic links (the realpath of this C library follows fewer)'
+    else
+        run "$server" -p 0 random @ "$client" -p PORT link-$i
+        check 'forty symbolic links' arrived random there/many
+    fi
     run "$server" -p 0 random @ "$client" -p PORT "$work/there/new"
     check 'an absolute name' arrived random there/new
     (umask 027 && run "$server" -p 0 random @ "$client" -p PORT there/fresh)
@@ -808,7 +814,7 @@ test_order() {
     run "$server" -b 0 -p 0 large @ "$client_faults" -b 64K -p PORT p/got
     check 'client' arrived large
     check 'client: the sizes are set before there is a connection' matches \
-        "$(sequence getsockopt setsockopt connect)" '*getsockopt setsockopt getsockopt connect*'
+        "$(sequence getsockopt setsockopt connect)" 'getsockopt setsockopt getsockopt *connect*'
     # The file is flushed on the way, and once more when all of it is written; only then it gets its name; that is
     # flushed too; only then the server is told.
     check 'client: in this order' matches "$(sequence connect write-file fsync rename write-socket)" \
@@ -854,9 +860,9 @@ test_order() {
     check 'an interrupted -d' arrived text
     check 'an interrupted -d: the rest is made up for' at_least "$milliseconds" 1000
     for error in EMFILE ENFILE ENOBUFS ENOMEM; do
-        alone env FAULT="accept 1 $error" "$server_faults" -p 0 text
+        run env FAULT="accept 1 $error" "$server_faults" -p 0 text @ "$peer" connect PORT eof
         check "$error from accept: the server says so and gives up" \
-            is "$status $(sed -n 's/: [^:]*$//; /cannot/p' err)" '1 server: cannot accept a connection'
+            said server "*server: cannot accept a connection: $(why $error)"
     done
     run sh -c 'echo $$ >pid; FAULT="accept 1 EPERM-forever" exec "$@"' - "$server_faults" -k -p 0 text @ \
         sh -c '"$0" -t 2 -p "$1" p/got; status=$?; kill $(cat pid); exit $status' "$client" PORT
