@@ -164,7 +164,7 @@ static bool flush_to_disk(int fd, bool whole)
  * patience. How much makes a step follows from how long the last one took: about a second at the most. */
 static void flush_in_steps(void)
 {
-    static intmax_t flushed, step = 1024 * 1024; /* bytes */
+    static intmax_t flushed, step = 1024L * 1024; /* bytes */
     int64_t began = microseconds(), took;
 
     if (transfer.bytes - flushed < step)
@@ -174,8 +174,8 @@ static void flush_in_steps(void)
     took = microseconds() - began;
     flushed = transfer.bytes;
     if (took > SECOND)
-        step = step * SECOND / took + 64 * 1024;
-    else if (took < SECOND / 4 && step < 64 * 1024 * 1024)
+        step = step * SECOND / took + 64L * 1024;
+    else if (took < SECOND / 4 && step < 64L * 1024 * 1024)
         step *= 2;
 }
 
@@ -367,7 +367,7 @@ static void enter_directory(const struct stat *old)
     }
     slash = strrchr(folder, '/');
     snprintf(name, sizeof name, "%s", slash != NULL ? slash + 1 : folder);
-    strcpy(slash != NULL ? slash + 1 : folder, slash != NULL ? "" : ".");
+    snprintf(slash != NULL ? slash + 1 : folder, 2, "%s", slash != NULL ? "" : ".");
     if (name[0] == '\0')
         die(ENOENT, "cannot write '%s'", path);
     if (chdir(folder) != 0 || stat(".", &there) != 0)
