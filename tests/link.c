@@ -111,7 +111,7 @@ static bool is_event(int from, const unsigned char *b, size_t length, int64_t no
     if ((!four && !six) || length < tcp + 20)
         return false;
     const bool data = length > tcp + (size_t)(b[tcp + 12] >> 4) * 4, fin = (b[tcp + 13] & 1) != 0;
-    const bool silence = heard > 0 && now - heard >= 10 * SECOND;
+    const bool silence = heard > 0 && now - heard >= 10L * SECOND;
 
     heard = now;
     packets += from == FAR && data;
