@@ -724,8 +724,8 @@ test_waits() { # early
 
 # ---- What cannot be seen from outside -----------------------------------------------------------------------------
 
-# The calls of the programs in their order, as tests/faults.h notes them; and what becomes of a failure in the steps
-# that make a file safe, whatever make torture's sample takes today.
+# The calls of the programs in their order, as tests/faults.h notes them; and what becomes of some failures, beside
+# what make torture, which makes every call fail, can know about all of them.
 test_order() {
     make_hole large 65
     FAULT_BOOK=$work/book
@@ -739,44 +739,35 @@ test_order() {
     check 'client: in this order' matches "$(sequence connect write-file fsync rename write-socket)" \
         '*connect *fsync write-file fsync rename fsync write-file *write-socket*'
     rm book
-    echo old >kept
-    run "$server" -b 0 -p 0 large @ env FAULT='fsync 1 EIO' "$client_faults" -b 64K -p PORT kept
-    check 'a flush on the way that fails' kept "client: cannot write 'kept': $(why EIO)"
-    check 'a flush on the way that fails: the server learns of it' said server '*client 4 did not *'
     run "$server_faults" -p 0 text @ "$client" -p PORT p/got
     check 'server' arrived text
     # The reset is taken back, by the last setsockopt, only when the reply is here.
-    calls='getsockopt setsockopt bind listen accept send shutdown read-socket close-socket'
-    # shellcheck disable=SC2086 # words
-    check 'server: in this order' matches "$(sequence $calls)" "*getsockopt setsockopt getsockopt *bind listen $(:
-        )*accept *send *shutdown *read-socket *setsockopt *close-socket*"
+    check 'server: in this order' matches \
+        "$(sequence getsockopt setsockopt bind listen accept send shutdown read-socket close-socket)" \
+        '*getsockopt setsockopt getsockopt *bind listen *accept *send *shutdown *read-socket *setsockopt *close-socket*'
     rm book
     echo old >kept
     chmod 604 kept
     run "$server" -p 0 text @ "$client_faults" -p PORT kept
     check 'client: its permissions are flushed too' matches \
         "$(sequence fchmod fsync rename)" '*fchmod fsync rename fsync '
-    # Every flush, the last close and the rename; and, as the last of these, the flush after the rename.
-    awk '$2 == "fsync" || $2 == "close-file" { number[$2] = $3 }
-        $2 == "fsync" { print $2, $3, "EIO" }
-        $2 == "rename" { print "close-file", number["close-file"], "EIO"; print "rename 1 EIO" }' book >faults
-    last_step=$(sed '$!d' faults)
-    check 'client: steps that make a file safe' at_least "$(wc -l <faults)" 4
-    while read -r fault; do
-        echo old >kept
-        run "$server" -p 0 text @ env FAULT="$fault" "$client_faults" -p PORT kept
-        check "$fault: not acknowledged" is "$s" 1
-        if [ "$fault" = "$last_step" ]; then
-            check "$fault: the file is there" same text kept
-            check "$fault: the client warns" \
-                said client "client: 'kept' is complete but not safely on disk, *: $(why EIO)"
-        else
-            check "$fault: nothing has happened" kept "client: cannot *'kept'*: $(why EIO)*"
-            check "$fault: nothing else was said" is "$(grep -c 'Recv done' p/client.out)" 0
-        fi
-    done <faults
-    run "$server" -p 0 text @ env FAULT='sleep 1 EINTR' "$client_faults" -d 1 -p PORT p/got
-    check 'an interrupted -d' arrived text
+    flushes=$(grep -c '^call fsync' book)
+
+    echo old >kept
+    run "$server" -b 0 -p 0 large @ env FAULT='fsync 1 EIO' "$client_faults" -b 64K -p PORT kept
+    check 'a flush on the way that fails' kept "client: cannot write 'kept': $(why EIO)"
+    check 'a flush on the way that fails: the server learns of it' said server '*client 4 did not *'
+    for fault in "fsync $((flushes - 1)) EIO" 'rename 1 EIO'; do
+        with_fault "$fault" kept
+        check "$fault: nothing has happened, and nothing else was said" kept "client: cannot *'kept'*: $(why EIO)*"
+        check "$fault: not acknowledged" is "$s $(grep -c 'Recv done' p/client.out)" '1 0'
+    done
+    with_fault "fsync $flushes EIO" kept
+    check 'the last flush fails: the file is there, and not acknowledged' is "$s $(cmp text kept)" '1 '
+    check 'the last flush fails: the client warns' \
+        said client "client: 'kept' is complete but not safely on disk, *: $(why EIO)"
+    with_fault 'sleep 1 EINTR' -d 1 kept
+    check 'an interrupted -d' arrived text kept
     check 'an interrupted -d: the rest is made up for' at_least "$milliseconds" 1000
     for error in EMFILE ENFILE ENOBUFS ENOMEM; do
         run env FAULT="accept 1 $error" "$server_faults" -p 0 text @ "$peer" connect PORT eof
@@ -786,14 +777,11 @@ test_order() {
     run sh -c 'echo $$ >pid; FAULT="accept 1 EPERM-forever" exec "$@"' - "$server_faults" -k -p 0 text @ \
         sh -c '"$0" -t 2 -p "$1" p/got; status=$?; kill $(cat pid); exit $status' "$client" PORT
     check 'accept may fail for ever, and -k does not spin' both 143 1
-    run "$peer" listen put abc says p/client.out Recving reset @ env FAULT='unlink 1 EIO' "$client_faults" -p PORT kept
+    run "$peer" listen put abc says p/client.out Recving reset @ env FAULT='unlink 1 EIO' "$client_faults" -p PORT p/got
     check 'a temporary file that cannot be removed' said client "client: the server did not finish, *
-client: cannot remove '.client-*' beside 'kept': $(why EIO)"
-    rm -f .client-*
+client: cannot remove '.client-*' beside 'p/got': $(why EIO)"
     run "$peer" listen send text fin get 30 @ env FAULT='recv 1 ETIMEDOUT' "$client_faults" -t 0 -p PORT p/got
     check 'a time-out that is not ours' said client "client: the server did not finish, * $(why ETIMEDOUT)"
-    run "$server" -p 0 text @ env FAULT='open 1 EINTR' "$client_faults" -p PORT kept
-    check 'an interrupted open' arrived text kept
     for fault in 'poll 1 EINTR' 'poll 2 EINTR' 'read-pipe 1 EAGAIN'; do
         rm -f book
         # shellcheck disable=SC2002 # a pipe is what this is about
@@ -806,16 +794,24 @@ client: cannot remove '.client-*' beside 'kept': $(why EIO)"
     run "$server" -p 0 text @ sh -c 'FAULT="write-pipe 1 EAGAIN" "$client_faults" -p $0 - | cat >p/got' PORT
     check 'a pipe that is full' arrived text
     check 'a pipe that is full: it happened' grep -q '^failed' book
-    run "$server" -p 0 text @ env FAULT='write-socket 1 short-forever' "$client_faults" -p PORT p/got
-    check 'an acknowledgement in thirty pieces' arrived text
-    run "$server" -p 0 text @ env FAULT='write-file 1 short-forever' "$client_faults" -p PORT p/got
-    check 'writes that take one byte at a time' arrived text
+    with_fault 'write-socket 1 short-forever' kept
+    check 'an acknowledgement in thirty pieces' arrived text kept
+    with_fault 'write-file 1 short-forever' kept
+    check 'writes that take one byte at a time' arrived text kept
     check 'writes that take one byte at a time: no word is lost' is \
         "$(grep -c -e '^Recving data$' -e '^Client close$' p/client.out)" 2
-    run "$server" -p 0 text @ env FAULT='write-file 1 nothing' "$client_faults" -p PORT p/got
-    check 'a write that takes nothing' arrived text
+    with_fault 'write-file 1 nothing' kept
+    check 'a write that takes nothing' arrived text kept
     check 'a write that takes nothing: the message' \
         said client "client: cannot write the transcript, going on without: $(why ENOSPC)"
+}
+
+# Sends text to a client of which the call $1 fails and which has the arguments that follow. The file kept holds "old".
+with_fault() {
+    fault=$1
+    shift
+    echo old >kept
+    run "$server" -p 0 text @ env FAULT="$fault" "$client_faults" -p PORT "$@"
 }
 
 # Prints those of the calls in the book that are among the words, in their order; the same one again is not printed.
