@@ -288,14 +288,11 @@ static void remove_temporary(void)
         warn(errno, "cannot remove '%s' beside '%s'", temporary, path);
 }
 
-/* Creates the temporary file beside the destination. No signal may come before we know that it is ours: it would be
- * removed. Not mkstemp: what a new file gets, from umask or a default access control list, depends on MODE. */
+/* Creates the temporary file beside the destination. Nobody else has one of this name, which end_by_signal may have to
+ * remove. Not mkstemp: what a new file gets, from umask or a default access control list, depends on MODE. */
 static void create_temporary(mode_t mode)
 {
-    sigset_t all, before;
-
-    sigfillset(&all);
-    if (atexit(remove_temporary) != 0 || sigprocmask(SIG_SETMASK, &all, &before) != 0)
+    if (atexit(remove_temporary) != 0)
         die(errno, "cannot write '%s'", path);
     snprintf(temporary, sizeof temporary, ".client-%ld-%jd", (long)getpid(), (intmax_t)microseconds());
     output = open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
@@ -303,8 +300,6 @@ static void create_temporary(mode_t mode)
         temporary[0] = '\0';
         die(errno, "cannot write '%s': no temporary file beside it", path);
     }
-    if (sigprocmask(SIG_SETMASK, &before, NULL) != 0)
-        die(errno, "cannot let signals in again");
 }
 
 /* True if an access control list (acl(5); it is an extended attribute, xattr(7)) has a say in FILE, or if we cannot
