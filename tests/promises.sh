@@ -57,16 +57,10 @@ test_hostile() {
     for said in p/server.err p/server.out; do # the only bytes there that are not ASCII are those of the colon
         check "nothing of it reaches the terminal raw: $said" is "$(sed 's/：/:/g' $said | tr -d '\n -~' | wc -c)" 0
     done
-    # In 20 MB of memory, where the build allows that (not with the address sanitizer).
-    limit='ulimit -v 20000;'
-    sh -c "$limit"' exec "$0" -h' "$server" >/dev/null 2>&1 || limit=
     make_hole much 2
     run "$server" -p 0 small @ "$peer" connect PORT buffers 4096 eof put "$thanks" send much close
     check 'the right text and 2 MiB more, of which the server takes little' both 0 1
-    run sh -c "$limit"' exec "$0" -p 0 small' "$server" @ "$peer" connect PORT eof flood 104857600
-    check '100 MiB of the wrong text' is "$s" 1
-    run "$server" -t 2 -p 0 small @ "$peer" connect PORT flood 104857600 stay
-    check 'a client that speaks and does not listen' is "$s" 1
+    unheard small "acknowledge the file, it said '*'" flood 104857600 stay
     run "$server" -p 0 random @ "$peer" connect PORT put "$thanks" into p/got
     check 'a client that replies first and reads then' arrived random
 
@@ -79,9 +73,9 @@ test_hostile() {
     run "$peer" listen reset @ "$client" -p PORT kept
     check 'a server that resets at once' kept "client: *: $(why ECONNRESET)"
     run "$peer" listen send small fin wait p/got reset @ "$client" -d 2 -p PORT p/got
-    check 'a server that is gone before the acknowledgement' arrived small
-    check 'a server that is gone: the client says so' \
-        said client "client: 'p/got' is complete, but the server could not be told: *"
+    check 'a server that is gone before the acknowledgement' \
+        ended 0 0 client "client: 'p/got' is complete, but the server could not be told: *"
+    check 'a server that is gone before the acknowledgement: the file is there' same small p/got
 
     # End-of-file is what read says it is, and nothing else: not an urgent byte, which is not part of the file.
     head -c 300000 random >some
@@ -110,8 +104,9 @@ test_hostile() {
 }
 
 # Whoever makes progress is not cut off, however much longer than -t it takes; here -t is 2, and each of these takes
-# more. They run at the same time.
+# more. They run at the same time, in directories that begin with the name of the file to arrive.
 test_slow() { # early
+    printf abcd >abcd
     make_file block 1100000
     cat block block block block block block block block >huge
     head -c 300000 block >small
@@ -123,32 +118,29 @@ test_slow() { # early
         patience=30
         skip 'slow readers and large buffers: this build does not see what its kernel still has to send'
     fi
-    set -- 1025 90000 small 64K 120000 small 1M 500000 large 4M 2200000 huge 0 1100000 larger
-    while [ $# -gt 0 ]; do # with -b $1 to a peer that reads $2 bytes a second, and after that acknowledges, the file $3
-        "$pair" "slow.$1.$3" "$server" -t "$patience" -b "$1" -p 0 "$3" @ "$peer" connect PORT buffers 4096 \
-            slow "$2" "slow.$1.$3/file" put "$thanks" close >slow.said 2>&1 &
+    set -- small 1025 90000 small 64K 120000 large 1M 500000 huge 4M 2200000 larger 0 1100000
+    while [ $# -gt 0 ]; do # the file $1 with -b $2 to a peer that reads $3 bytes a second, and after that acknowledges
+        "$pair" "$1.$2" "$server" -t "$patience" -b "$2" -p 0 "$1" @ "$peer" connect PORT buffers 4096 \
+            slow "$3" "$1.$2/file" put "$thanks" close >said 2>&1 &
         shift 3
     done
     # The client's patience: a byte, and again.
-    "$pair" drip "$peer" listen drip 900 abcd fin get 30 eof @ "$client" -t 2 -p PORT drip/file >slow.said 2>&1 &
+    "$pair" abcd.drip "$peer" listen drip 900 abcd fin get 30 eof @ "$client" -t 2 -p PORT abcd.drip/file >said 2>&1 &
     # A pipe to send and one to receive into are no business of the other side, and nobody is hurried.
     mkfifo source
-    "$pair" source.run sh -c '(printf abc; sleep 3; printf d) >source & exec "$server" -t 2 -p 0 source' @ \
-        "$client" -t 9 -p PORT source.run/file >slow.said 2>&1 &
-    "$pair" output "$server" -t 9 -p 0 large @ \
-        sh -c '"$0" -t 2 -p "$1" - | (sleep 3; cat >output/file)' "$client" PORT >slow.said 2>&1 &
+    "$pair" abcd.source sh -c '(printf abc; sleep 3; printf d) >source & exec "$server" -t 2 -p 0 source' @ \
+        "$client" -t 9 -p PORT abcd.source/file >said 2>&1 &
+    "$pair" large.output "$server" -t 9 -p 0 large @ \
+        sh -c '"$0" -t 2 -p "$1" - | (sleep 3; cat >large.output/file)' "$client" PORT >said 2>&1 &
     # Who has acknowledged before reading may read on, but keeps the server for a second only.
-    "$pair" thanks "$server" -v -b 256K -p 0 small @ "$peer" connect PORT buffers 4096 put "$thanks" \
-        slow 100000 thanks/file close >slow.said 2>&1 &
+    "$pair" small.thanks "$server" -v -b 256K -p 0 small @ "$peer" connect PORT buffers 4096 put "$thanks" \
+        slow 100000 small.thanks/file close >said 2>&1 &
     wait
-    printf abcd >abcd
-    for run in slow.1025.small slow.64K.small slow.1M.large slow.4M.huge slow.0.larger drip.abcd source.run.abcd \
-        output.large thanks.small; do
-        look "${run%.*}"
-        [ "${run#slow}" = "$run" ] || look "$run"
-        check "$run" arrived "${run##*.}" "$p/file"
+    for place in *.*; do
+        look "$place"
+        check "$place" arrived "${place%%.*}" "$place/file"
     done
-    check 'an acknowledgement too early: nobody waits for the rest' grep -q ' no end-of-file' thanks/server.err
+    check 'an acknowledgement too early: nobody waits for the rest' grep -q ' no end-of-file' small.thanks/server.err
 }
 
 # Full disks and closed doors. Whatever fails, no acknowledgement is sent for a file that is not in place.
@@ -160,9 +152,7 @@ test_doors() {
     check 'no space left: the server knows' is "$s" 1
     if [ -c /dev/full ]; then
         run "$server" -p 0 random @ "$client" -p PORT /dev/full
-        check 'a device that is full' both 1 1
-        check 'a device that is full: the message' \
-            said client "client: cannot write '/dev/full': $(why ENOSPC)"
+        check 'a device that is full' ended 1 1 client "client: cannot write '/dev/full': $(why ENOSPC)"
         run "$server" -p 0 random @ sh -c 'exec "$0" -p "$1" - >/dev/full' "$client" PORT
         check '- into what is full' both 1 1
         run sh -c 'exec "$0" -p 0 random >/dev/full' "$server" @ \
@@ -479,13 +469,10 @@ plain() { ! grep -qe '[[:cntrl:]]' -e "$second_half" "$1" && grep -qF -e "$2" "$
 test_sources() {
     make_file random 300000
     head -c 9000000 /dev/zero >zeros
-    # shellcheck disable=SC2002 # a pipe is what this is about
-    cat random | run "$server" -p 0 - @ "$client" -p PORT p/got
-    look p # the function ran in a process of its own
+    run sh -c 'cat random | "$0" -p 0 -' "$server" @ "$client" -p PORT p/got
     check 'a pipe' arrived random
-    (head -c 5 >beginning && cat >rest) <text
-    (dd bs=1 count=5 of=beginning 2>/dev/null && run "$server" -p 0 - @ "$client" -p PORT p/got) <text
-    look p
+    tail -c +6 text >rest
+    run sh -c '(dd bs=1 count=5 of=beginning 2>said && exec "$0" -p 0 -) <text' "$server" @ "$client" -p PORT p/got
     check 'standard input, a file of which something was read' arrived rest
     mkfifo fifo
     cat random >fifo &
@@ -496,8 +483,8 @@ test_sources() {
         into p/got put "$thanks" close
     check 'a FIFO whose writer comes late' arrived random
     run "$server" -p 0 fifo @ "$peer" connect PORT says p/server.out 'Start to send' reset
-    check 'a FIFO without a writer, and the client leaves' both 1 0
-    check 'a FIFO without a writer: the message' said server "*client 4 did not take all of 'fifo': *"
+    check 'a FIFO without a writer, and the client leaves' \
+        ended 1 0 server "*client 4 did not take all of 'fifo': *"
     exec 7<>fifo # a writer that says no more
     printf abc >&7
     run "$server" -p 0 fifo @ "$peer" connect PORT get 3 reset
@@ -506,10 +493,7 @@ test_sources() {
     echo regular >turns
     run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 turns @ \
         sh -c 'rm turns; mkfifo turns; "$0" -p "$1" p/got; status=$?; kill $(cat pid); exit $status' "$client" PORT
-    check '-k, and a FIFO in the place of the file' both 143 1
-    check '-k, and a FIFO: the message' said server "*server: 'turns' is no longer a regular file"
-    ln -s random link
-    crosses link 64K 64K
+    check '-k, and a FIFO in the place of the file' ended 143 1 server "*server: 'turns' is no longer a regular file"
     # The peer's window is full long before the end: the server is still at it when the file changes.
     for deed in 'echo new | dd of=changes conv=notrunc 2>/dev/null' 'echo new >>changes' \
         'echo new | dd of=changes bs=9000000 seek=1 2>/dev/null'; do
@@ -527,15 +511,14 @@ server: 'changes' was written to while it was being sent"
     make_hole hole 4097 # more than 32 bits can count
     while read -r file lacks size deed; do
         run "$server" -b 64K -p 0 "$file" @ "$peer" connect PORT get 1 sh "$deed" into p/got
-        check "shrinks ($deed): the client sees a reset" both 1 1
-        check "shrinks ($deed): the message" said server "*: '$file' lacks $lacks of its $size bytes (*"
+        check "shrinks ($deed)" ended 1 1 server "*: '$file' lacks $lacks of its $size bytes (*"
     done <<'END'
 shrinks 1000000 9000000 dd if=/dev/null of=shrinks bs=1000000 seek=8
 hole 42[0-9]* 4296015880 : >hole
 END
     run "$server" -p 0 shrinks @ sh -c 'rm shrinks; exec "$0" -p "$1" p/got' "$client" PORT
-    check 'a file that is gone by the time there is a client' both 1 1
-    check 'a file that is gone: the message' said server "*cannot open 'shrinks': $(why ENOENT)"
+    check 'a file that is gone by the time there is a client' \
+        ended 1 1 server "*cannot open 'shrinks': $(why ENOENT)"
     # All of it is in the send buffer, and the server has said that it has sent it, when the file changes.
     for deed in 'dd if=/dev/null of=cut bs=90001 seek=1' 'dd if=zeros of=cut count=9 conv=notrunc'; do
         head -c 100000 random | tee cut >whole
@@ -558,8 +541,8 @@ END
         check 'a file of /proc' is "$s $(cat got.one got.two)" "143 $(cat /proc/filesystems /proc/filesystems)"
         echo old >kept
         run "$server" -p 0 /proc/self/mem @ "$client" -p PORT kept
-        check 'a file that cannot be read is not an empty one' kept '*'
-        check 'a file that cannot be read: the message' said server "*cannot read '/proc/self/mem': *"
+        check 'a file that cannot be read is not an empty one' ended 1 1 server "*cannot read '/proc/self/mem': *"
+        check 'a file that cannot be read: nothing has happened' kept '*'
     else
         skip 'files of /proc'
     fi
