@@ -14,7 +14,7 @@ CFLAGS ?= -O2
 ASKED = $(PORTABLE:0=)
 COMPILE = $(CC) $(CPPFLAGS) $(ASKED:1=-DPORTABLE) $(STRICT) $(CFLAGS)
 
-TOOLS = tests/claims tests/crowd tests/kill tests/lanes tests/link tests/meddle tests/packets tests/pair tests/peer \
+TOOLS = tests/claims tests/kill tests/lanes tests/link tests/meddle tests/packets tests/pair tests/peer \
     tests/torture
 FAULTY = tests/server-faults tests/client-faults
 

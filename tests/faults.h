@@ -1,6 +1,6 @@
 /*
  * faults.h - makes one chosen call of a program fail. Compiled into server and client, ahead of everything else, for
- * torture.c, which chooses every call in turn, and crowd.c:
+ * torture.c, which chooses every call in turn, and the scripts:
  *
  *     cc -include tests/faults.h -o tests/server-faults server.c
  *     FAULT='write-socket 2 ECONNRESET' tests/server-faults ...           its second write to a socket fails

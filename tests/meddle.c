@@ -6,30 +6,25 @@
  *                                               what FILE is then; AFTER puts all back as it was
  *     meddle watch DIRECTORY COMMAND...         runs COMMAND, and prints what the client's temporary file in DIRECTORY
  *                                               is, whenever a system call has changed that
- *     meddle grow FILE N COMMAND...             runs COMMAND; once it has FILE open, and N calls later, FILE grows by a
- *                                               byte before every call
- *     meddle state FILE...                      prints what each FILE is: mode, owner, group, access control list
- *     meddle acl FILE ENTRY...                  sets that list
- *     meddle default DIRECTORY ENTRY...         sets the one that new files there get
+ *     meddle state FILE...                      prints what each FILE is: mode, owner, group, and + if it has an access
+ *                                               control list, or -
+ *     meddle acl FILE                           gives it one: 1234 and 4321 may do all, its group nothing
+ *     meddle default DIRECTORY                  gives that to new files there
  *     meddle as UID GID,... COMMAND...          runs COMMAND as this user in these groups
  *     meddle noshare COMMAND...                 runs COMMAND without the right to make namespaces
- *     meddle many N COMMAND...                  runs COMMAND with all descriptors below N taken
  *     meddle lease FILE COMMAND...              runs COMMAND; whoever else opens FILE has to wait until we have been
  *                                               told so and have let go of it
  *
  * DEED and AFTER are "put A B", which makes B one more name of A in place of what it was; "link TARGET B", the same
- * with a symbolic link; "remove A"; "kill N", which sends COMMAND this signal; or nothing. An ENTRY is u: g: o: or m:,
- * for a user or a group with its number before the colon, and a digit, as in "u:6 u1234:4 g:0 m:4 o:0"; a file without
- * a list has "-". The programs that are watched have no standard output.
+ * with a symbolic link; "remove A"; "kill N", which sends COMMAND this signal; or nothing. The programs that are watched
+ * have no standard output.
  *
  * A race between COMMAND and others has as many outcomes as there are moments between two of its system calls. Here
  * each of them is seen, in every run. Exits with what COMMAND does, 0 for early, 77 if this system does not let us.
  */
 #include "tools.h"
 
-#include <sys/resource.h>
-
-enum { CANNOT = 77, ENTRIES_MAX = 32, CALLS_MAX = 5000 };
+enum { CANNOT = 77 };
 
 #ifdef __linux__
 #define ON_LINUX(function) function
@@ -41,75 +36,51 @@ enum { CANNOT = 77, ENTRIES_MAX = 32, CALLS_MAX = 5000 };
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
-/* ---- Access control lists: acl(5), and the header linux/posix_acl_xattr.h --------------------------------------- */
+/* ---- What a file is --------------------------------------------------------------------------------------------- */
 
-/* All numbers are little-endian everywhere. */
-struct list {
-    uint32_t version;
-    struct entry { uint16_t tag, permissions; uint32_t id; } entries[ENTRIES_MAX];
-};
-
-static const struct { char letter; uint16_t own, other; } tags[] = { /* of the file's owner or group; of another */
-    { 'u', 0x01, 0x02 }, { 'g', 0x04, 0x08 }, { 'm', 0x10, 0x10 }, { 'o', 0x20, 0x20 },
-};
-
-/* Writes to TEXT what the file NAME is: its mode, owner, group and access control list, "-" if it has none. */
-static void file_to_text(const char *name, char *text, size_t room)
+/* Writes to TEXT what the file NAME is. */
+static void file_to_text(const char *name, char text[64])
 {
-    struct list list;
     struct stat file;
-    char number[16];
-    ssize_t length = lgetxattr(name, "system.posix_acl_access", &list, sizeof list);
-    size_t used, count = length < 4 ? 0 : ((size_t)length - 4) / sizeof list.entries[0];
 
-    if (lstat(name, &file) != 0) {
-        snprintf(text, room, "not there");
-        return;
-    }
-    used = (size_t)snprintf(text, room, "%o %u:%u%s", (unsigned)file.st_mode & 07777, file.st_uid, file.st_gid,
-                            count == 0 ? " -" : "");
-    for (size_t i = 0; i < count; i++)
-        for (size_t t = 0; t < ELEMENTS(tags) && used < room; t++) {
-            const uint16_t tag = le16toh(list.entries[i].tag);
-            snprintf(number, sizeof number, "%u", le32toh(list.entries[i].id));
-            if (tag == tags[t].own || tag == tags[t].other)
-                used += (size_t)snprintf(text + used, room - used, " %c%s:%d", tags[t].letter,
-                                         tag == tags[t].own ? "" : number, le16toh(list.entries[i].permissions));
-        }
+    if (lstat(name, &file) != 0)
+        strcpy(text, "not there");
+    else
+        snprintf(text, 64, "%o %u:%u %c", (unsigned)file.st_mode & 07777, file.st_uid, file.st_gid,
+                 lgetxattr(name, "system.posix_acl_access", NULL, 0) > 0 ? '+' : '-');
 }
 
-/* Gives the file WORDS[0] the list NAME of the entries in the other words. */
-static int set_list(char **words, const char *name)
+/* Sets the extended attribute ATTRIBUTE of the file NAME to the list, with tags, permissions and ids in the form that
+ * linux/posix_acl_xattr.h has, little-endian everywhere (acl(5)). The mask, 0x10, is what chmod changes then. */
+static int set_list(const char *name, const char *attribute)
 {
-    struct list list = { .version = htole32(2) };
-    size_t count = 0;
+    enum { ALL = 7, NOTHING = 0 };
+    const struct {
+        uint32_t version;
+        struct { uint16_t tag, permissions; uint32_t id; } entries[6];
+    } list = { htole32(2), {
+        { htole16(0x01), htole16(ALL), UINT32_MAX }, /* the owner */
+        { htole16(0x02), htole16(ALL), htole32(1234) }, { htole16(0x02), htole16(ALL), htole32(4321) },
+        { htole16(0x04), NOTHING, UINT32_MAX }, { htole16(0x10), htole16(ALL), UINT32_MAX },
+        { htole16(0x20), NOTHING, UINT32_MAX }, /* all others */
+    } };
 
-    for (char **word = words + 1; *word != NULL && count < ENTRIES_MAX; word++, count++) {
-        struct entry *entry = &list.entries[count];
-        const char *colon = strchr(*word, ':');
-        const bool own = colon == *word + 1;
-        for (size_t t = 0; t < ELEMENTS(tags); t++)
-            if (colon != NULL && **word == tags[t].letter)
-                entry->tag = htole16(own ? tags[t].own : tags[t].other);
-        entry->permissions = htole16(colon == NULL ? 0 : (uint16_t)atoi(colon + 1));
-        entry->id = htole32(own ? UINT32_MAX : (uint32_t)atol(*word + 1));
-    }
-    if (setxattr(words[0], name, &list, 4 + count * sizeof list.entries[0], 0) == 0)
+    if (setxattr(name, attribute, &list, sizeof list, 0) == 0)
         return 0;
     if (errno != ENOTSUP)
-        die(words[0]);
+        die(name);
     return CANNOT;
 }
 
-static int acl(char **words) { return set_list(words, "system.posix_acl_access"); }
-static int acl_of_new(char **words) { return set_list(words, "system.posix_acl_default"); }
+static int acl(char **words) { return set_list(words[0], "system.posix_acl_access"); }
+static int acl_of_new(char **words) { return set_list(words[0], "system.posix_acl_default"); }
 
 static int state(char **words)
 {
-    char text[2048];
+    char text[64];
 
     for (; *words != NULL; words++) {
-        file_to_text(*words, text, sizeof text);
+        file_to_text(*words, text);
         puts(text);
     }
     return 0;
@@ -203,7 +174,7 @@ enum { RENAME = SYS_renameat2 };
  * not begun yet, and not those between two signals that it sets up, of which one is as good as the next. */
 static int early(char **words)
 {
-    char text[2048];
+    char text[64];
     bool acted = true;
     int status;
 
@@ -228,47 +199,16 @@ static int early(char **words)
                 die("ptrace");
             status = status_of(pid);
         }
-        file_to_text(words[0], text, sizeof text);
+        file_to_text(words[0], text);
         printf("%d %s\n", status, text);
         act(words[2], pid);
     }
     return 0;
 }
 
-/* True if PID has the file that STATUS is of open. */
-static bool has_open(pid_t pid, const struct stat *status)
-{
-    struct stat open;
-    char name[64];
-
-    for (int fd = 3; fd < 16; fd++) {
-        snprintf(name, sizeof name, "/proc/%ld/fd/%d", (long)pid, fd);
-        if (stat(name, &open) == 0 && open.st_dev == status->st_dev && open.st_ino == status->st_ino)
-            return true;
-    }
-    return false;
-}
-
-static int grow(char **words)
-{
-    pid_t pid = start_stopped(words + 2); /* before we have the file open: it would have it too */
-    int fd = must(open(words[0], O_WRONLY | O_APPEND), words[0]), left = atoi(words[1]), calls = 0, status;
-    struct stat file;
-
-    must(fstat(fd, &file), words[0]);
-    for (bool entering = true; step(pid, &status); entering = !entering)
-        if (entering && (calls > 0 || has_open(pid, &file)) && ++calls > left) {
-            if (calls == CALLS_MAX)
-                kill(pid, SIGKILL);
-            if (write(fd, "x", 1) != 1)
-                die(words[0]);
-        }
-    return status;
-}
-
 static int watch(char **words)
 {
-    char now[2048], before[sizeof now] = "", name[PATH_MAX];
+    char now[64], before[sizeof now] = "", name[PATH_MAX];
     int status;
     pid_t pid = start_stopped(words + 1);
 
@@ -280,7 +220,7 @@ static int watch(char **words)
         while ((entry = readdir(directory)) != NULL)
             if (strncmp(entry->d_name, ".client-", 8) == 0) { /* there is but one */
                 snprintf(name, sizeof name, "%s/%s", words[0], entry->d_name);
-                file_to_text(name, now, sizeof now);
+                file_to_text(name, now);
                 if (strcmp(now, before) != 0)
                     puts(now);
                 memcpy(before, now, sizeof now);
@@ -349,21 +289,6 @@ static int noshare(char **words)
 #define ON_LINUX(function) NULL
 #endif
 
-static int many(char **words)
-{
-    int least = atoi(words[0]);
-    struct rlimit limit;
-
-    must(getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
-    limit.rlim_cur = limit.rlim_max;
-    if (limit.rlim_max < (rlim_t)least + 32 || setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return CANNOT;
-    while (must(dup(STDIN_FILENO), "dup") < least - 1)
-        ;
-    execvp(words[1], words + 1);
-    die(words[1]);
-}
-
 int main(int argc, char *argv[])
 {
     static const struct {
@@ -371,19 +296,17 @@ int main(int argc, char *argv[])
         int least; /* words */
         int (*function)(char **words);
     } modes[] = {
-        { "early", 4, ON_LINUX(early) }, { "grow", 3, ON_LINUX(grow) }, { "watch", 2, ON_LINUX(watch) },
-        { "state", 1, ON_LINUX(state) }, { "acl", 2, ON_LINUX(acl) },   { "default", 2, ON_LINUX(acl_of_new) },
-        { "lease", 2, ON_LINUX(lease) }, { "as", 3, ON_LINUX(as) },     { "many", 2, many },
-        { "noshare", 1, ON_LINUX(noshare) },
+        { "early", 4, ON_LINUX(early) }, { "watch", 2, ON_LINUX(watch) }, { "state", 1, ON_LINUX(state) },
+        { "acl", 1, ON_LINUX(acl) }, { "default", 1, ON_LINUX(acl_of_new) }, { "lease", 2, ON_LINUX(lease) },
+        { "as", 3, ON_LINUX(as) }, { "noshare", 1, ON_LINUX(noshare) },
     };
 
     begin("meddle");
     for (size_t i = 0; argc > 1 && i < ELEMENTS(modes); i++)
         if (strcmp(argv[1], modes[i].name) == 0 && argc - 2 >= modes[i].least)
             return modes[i].function != NULL ? modes[i].function(argv + 2) : CANNOT;
-    fprintf(stderr, "usage: meddle early FILE DEED AFTER COMMAND... | watch DIRECTORY COMMAND... |\n"
-                    "       meddle grow FILE N COMMAND... | state FILE... | acl FILE ENTRY... |\n"
-                    "       meddle default DIRECTORY ENTRY... | as UID GID,... COMMAND... |\n"
-                    "       meddle many N COMMAND... | lease FILE COMMAND... | noshare COMMAND...\n");
+    fputs("usage: meddle early FILE DEED AFTER COMMAND... | watch DIRECTORY COMMAND... | state FILE... | acl FILE |\n"
+          "       meddle default DIRECTORY | lease FILE COMMAND... | as UID GID,... COMMAND... | noshare COMMAND...\n",
+          stderr);
     return 2;
 }

@@ -32,7 +32,7 @@ newline='
 '
 export root server client peer meddle client_faults server_faults LONG SEED work thanks
 
-for more in promises shows readme; do # more sections, which need what is above and use what is below
+for more in promises crowd shows readme; do # more sections, which need what is above and use what is below
     # shellcheck disable=SC1090 # these
     . "$root/tests/$more.sh"
 done
@@ -756,11 +756,6 @@ test_kills() { # early long
     cd "$root" && exec tests/kill -n "$([ -n "$LONG" ] && echo 600 || echo 20)" -s "$SEED"
 }
 
-# Many clients at once (-k), and every way to stop the server.
-test_crowd() { # early long
-    exec "$root/tests/crowd" -n "$([ -n "$LONG" ] && echo 1000 || echo 60)" -s "$SEED" "$server" "$client"
-}
-
 # A network that loses, delays, doubles, reorders and damages packets, and a cable that is cut.
 test_network() { # early long
     exec sh "$root/tests/network.sh"
@@ -770,7 +765,7 @@ test_network() { # early long
 
 # Prints the names of the sections, in the order of the files, but for those that the sed commands $1 delete.
 sections() {
-    for more in run promises shows readme; do
+    for more in run promises crowd shows readme; do
         sed -n "/^test_/!d; $1; s/() .*//; s/^test_//p" "$root/tests/$more.sh"
     done
 }

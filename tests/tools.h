@@ -2,8 +2,8 @@
  * tools.h - what the test programs of this directory share: how one fails, draws numbers, reads the clock, handles
  * files, starts other programs, and leaves nothing behind.
  *
- * Include it first: it chooses what the system headers show. With CHECKS defined it also has what crowd.c, kill.c and
- * torture.c share. Nothing in here is needed to build or run the pair.
+ * Include it first: it chooses what the system headers show. With CHECKS defined it also has what kill.c and torture.c
+ * share. Nothing in here is needed to build or run the pair.
  */
 #ifndef TOOLS_H
 #define TOOLS_H
@@ -326,7 +326,7 @@ static inline void supervise(unsigned seconds)
     exit(came == SIGCHLD ? status : 128 + came);
 }
 
-#ifdef CHECKS /* ---- What crowd.c, kill.c and torture.c share ---------------------------------------------------- */
+#ifdef CHECKS /* ---- What kill.c and torture.c share ------------------------------------------------------------- */
 
 static char this_test[1024];            /* what is being tested, or how to repeat it */
 static int passed, failed;              /* checks */

@@ -1,0 +1,174 @@
+# crowd.sh - the section of run.sh about `server -k`: a crowd of clients at once, hostile ones among them, every limit,
+# and every way to end the server.
+#
+#     sh tests/run.sh crowd            LONG=1 in the environment: a larger crowd
+#
+# Where it matters that the server does not spin, it is tests/server-faults, which is aborted if it does (see faults.h).
+# shellcheck shell=sh disable=SC2016,SC2154 # see run.sh: single quotes, and what is set there
+
+# Runs the server $4 -k with -b $5, after the shell command $3, and beside it the script $6, which complains on standard
+# output. It has the functions of the file beside, $port, and $pid, the server's. Checks that the server ended with
+# status $2, has been thanked $7 times, and has not torn a line. $1 is the name of the test. That no process of the
+# server is left is seen by tests/pair, which waits for all that have its standard error.
+crowd() {
+    rm -f ended go
+    run sh -c 'trap : TERM # a signal to all is not for this shell, but for what it starts
+        sh -c "echo \$\$ >pid; '"$3"'; exec \"\$@\"" - "$@"; s=$?; echo >ended; exit $s' - "$4" -k -p 0 -b "$5" source @ \
+        sh -c 'port=$0
+. ./beside
+'"$6" PORT
+    check "$1: the script" is "$c $(cat p/client.out)" '0 '
+    check "$1: how the server ends" is "$s" "$2"
+    check "$1: how many thanked" is "$(grep -c 'Thank you$' p/server.out)" "$7"
+    check "$1: no line of the transcript is torn" is "$(grep -vxE "New client：[0-9]+ , IP 127.0.0.1 , Port [0-9]+|$(:
+        )Start to send data 'source' to client [0-9]+|Send data done|Output stream close|[0-9]+：$thanks|$(:
+        )(Send|Recv) buffer length ：[0-9]+|Buffer length (left to the kernel|both set to 1025)|$(:
+        )Waiting for connecting" p/server.out)" ''
+}
+
+test_crowd() { # early long
+    exec 3>&- 4>&- # the first client's connection is descriptor 4
+    cat >beside <<'END'
+pid=$(cat pid)
+trap '' TERM
+
+# Waits until the command is true; not for ever, and not for a server that has ended.
+await() {
+    tries=0
+    until "$@"; do
+        [ ! -e ended ] && [ $((tries += 1)) -lt 600 ] || { echo "never: $*"; exit 1; }
+        sleep 0.05
+    done
+}
+
+# Waits until the server has said $2 so many times.
+has_said() { [ "$(cat p/server.out p/server.err | grep -c "$2")" -ge "$1" ]; }
+heard() { await has_said "$@"; }
+
+# Lets $1 peers come, which thank for the file once the file $2 is there.
+come() {
+    n=0
+    while [ $((n += 1)) -le "$1" ]; do
+        { "$peer" connect "$port" eof wait "$2" put "$thanks" close || echo 'a peer is not served to the end'; } &
+    done
+}
+
+# Lets a peer come that must see a reset, once the file $1 is there.
+come_in_vain() {
+    ! "$peer" connect "$port" wait "$1" eof 2>/dev/null || echo 'a peer sees no reset'
+}
+
+# Sends the signal $1 to the server or, if $2 is 0, to all its processes, as Ctrl-C in a terminal does. The server ends
+# by it at once, whoever is being served, and takes no new clients.
+stop() {
+    kill "-$1" "$2"
+    await [ -e ended ]
+    ! "$peer" connect "$port" close 2>/dev/null || echo 'new clients are not refused'
+}
+END
+    make_file one 100001
+    tr 0-4 5-9 <one >two
+    cp one source
+    export clients=60
+    [ -z "$LONG" ] || clients=1000
+
+    # Among peers that are silent, that leave at once, and that say something else. The file is replaced all the time.
+    # The server has fewer descriptors than clients: it may keep none.
+    crowd crowd 143 'ulimit -Sn 64' "$server" 0 '
+        n=0
+        while [ $((n += 1)) -le 10 ]; do
+            "$peer" connect $port wait go close &
+            "$peer" connect $port reset
+            "$peer" connect $port eof put nonsense close || echo "a liar is not served"
+        done
+        n=0
+        while [ $((n += 1)) -le $clients ]; do
+            { "$client" -b 0 -p $port got.$n >said.$n 2>&1 || echo "client $n failed: $(cat said.$n)"; } &
+            case $n in *[02468]) cp one next ;; *) cp two next ;; esac
+            mv next source
+            case $n in *00 | $clients) heard $n "Thank you$" ;; esac # so many at once
+        done
+        : >go
+        wait
+        while [ $((n -= 1)) -gt 0 ]; do
+            cmp -s one got.$n || cmp -s two got.$n || echo "client $n has a file that is neither version"
+        done
+        stop TERM $pid' $clients
+    check 'crowd: all liars and silent ones are complained of' at_least "$(grep -c '^server: client ' p/server.err)" 20
+    cp one source
+
+    # A signal to the server alone: who is being served is served to the end, even if the server is killed.
+    for signal in TERM.143 INT.130 KILL.137; do
+        crowd "SIG${signal%.*}" ${signal#*.} : "$server" 0 '
+            come 6 go
+            heard 6 "Output stream close"
+            stop '${signal%.*}' $pid
+            : >go
+            wait' 6
+    done
+
+    # Everything ends, in the middle of a large file, and to the clients that is a reset.
+    make_hole source 64
+    echo old >kept
+    crowd 'to all' 143 : "$server" 1025 '
+        for n in 1 2 3; do come_in_vain ended & done
+        heard 3 "Start to send"
+        "$client" -p $port kept >said 2>&1 & client=$!
+        heard 4 "Start to send"
+        stop TERM 0
+        wait $client
+        echo $? >status
+        wait' 0
+    check 'to all: the client' is "$(cat status kept)" "1${newline}old"
+    cp one source
+
+    # One client more than the server has places for: it waits for one, and the server does not spin.
+    crowd places 143 : "$server_faults" 0 '
+        rm -f first served
+        come 1 first
+        come 255 go
+        heard 256 "Output stream close"
+        { "$peer" connect $port get 1 sh ": >served" eof put "$thanks" close || echo "one more is not served"; } &
+        sleep 0.2
+        [ ! -e served ] || echo "one more is served at once"
+        : >first
+        await [ -e served ]
+        : >go
+        wait
+        stop TERM $pid' 257
+    check 'places: the clients are numbers 4 to 260' is \
+        "$(sed -n 's/^New client：\([0-9]*\) .*/\1/p' p/server.out | sort -n)" \
+        "$(awk 'BEGIN { for (n = 4; n <= 260; n++) print n }')"
+
+    # There is no process for one client: it is reset, and that is said. The others are served.
+    export FAULT='fork 2 EAGAIN'
+    crowd 'no process' 143 : "$server_faults" 0 '
+        come 1 go
+        heard 1 "Output stream close"
+        come_in_vain pid
+        come 1 go
+        heard 2 "Output stream close"
+        : >go
+        wait
+        stop TERM $pid' 2
+    unset FAULT
+    check 'no process: it is said' grep -q '^server: no process for client 5, which is turned away: ' p/server.err
+
+    # There is no descriptor for the next client: the server says so, and does not spin. That client is reset when the
+    # server ends; or it is served, if there are more descriptors by then.
+    crowd 'no descriptor' 143 'ulimit -Sn 4' "$server_faults" 0 '
+        come_in_vain ended &
+        heard 1 "cannot accept a connection"
+        stop TERM $pid
+        wait' 0
+    if command -v prlimit >/dev/null; then
+        crowd 'a descriptor again' 143 'ulimit -Sn 4' "$server_faults" 0 '
+            come 1 pid
+            heard 1 "cannot accept a connection"
+            prlimit --pid $pid --nofile=64:
+            wait
+            stop TERM $pid' 1
+    else
+        skip 'a descriptor again (prlimit is not installed)'
+    fi
+}
