@@ -32,7 +32,8 @@ newline='
 '
 export root server client peer meddle client_faults server_faults LONG SEED work thanks
 
-for more in promises crowd shows readme; do # more sections, which need what is above and use what is below
+files='promises crowd shows readme' # more sections, which need what is above and use what is below
+for more in $files; do
     # shellcheck disable=SC1090 # these
     . "$root/tests/$more.sh"
 done
@@ -138,16 +139,20 @@ said() {
     matches "$text" "$2"
 }
 
-# Runs a command alone that must fail with status $1 and say, on standard error, what the shell pattern $2 matches: one
-# line, or with status 2 the synopsis too.
+# The program that ran alone ended with status $1, and its standard error matches the shell pattern $2: one line, or
+# with status 2 the synopsis too.
+fails_with() {
+    slurp err
+    is "$status" "$1" && matches "$text" "$2" || return
+    [ "$1" = 2 ] || is "${text%"$newline"*}" "$text"
+}
+
+# Runs a command alone, which has to fail in that way.
 refuses() {
     expected=$1 pattern=$2
     shift 2
     alone "$@"
-    slurp err
-    check "$*" is "$status" "$expected"
-    check "$*: the message" matches "$text" "$pattern"
-    [ "$expected" = 2 ] || check "$*: in one line" is "$(wc -l <err | tr -d ' ')" 1
+    check "$*" fails_with "$expected" "$pattern"
 }
 
 # Both ended with the statuses $1 and $2, and the standard error of $3 matches the shell pattern $4.
@@ -765,7 +770,7 @@ test_network() { # early long
 
 # Prints the names of the sections, in the order of the files, but for those that the sed commands $1 delete.
 sections() {
-    for more in run promises crowd shows readme; do
+    for more in run $files; do
         sed -n "/^test_/!d; $1; s/() .*//; s/^test_//p" "$root/tests/$more.sh"
     done
 }
