@@ -295,9 +295,8 @@ FIN_WAIT2 acknowledgement received
 CLOSED end-of-file: the client has closed too
 - closed
 END
-    # Hours and minutes are those of now, at the beginning or the end.
     time=$(grep -v port p/server.err | head -c 5)
-    check 'the time of day' matches "$began $(date +%H:%M)" "*$time*"
+    check 'the time of day, at the beginning or the end' matches "$began $(date +%H:%M)" "*$time*"
     check 'the times of two lines are as far apart as they say' awk -F '[: .]' '
         /first bytes/ { first = $3 + $4 / 1e6 }
         /total: / { apart = $3 + $4 / 1e6 - first; sub(/.* bytes in /, ""); apart -= $0 + 0 }
@@ -447,8 +446,6 @@ test_options() {
     check '2047M' grep -q '^Buffer length both set to 2146435072$' out
     run "$peer" listen send text sh 'sleep 1' fin get 30 @ "$client" -t 0 -p PORT p/got
     check '-t 0: for as long as it takes' arrived text
-    run sh -c 'echo $$ >pid; exec "$@"' - "$server" -k -p 0 text @ sh -c 'kill $(cat pid)'
-    check '-k, and nobody comes' both 143 0
     # Someone else may take the port in the moment between: then another one is tried.
     for _ in 1 2 3; do
         run "$server" -p 0 text @ "$client" -p PORT p/got
@@ -587,7 +584,6 @@ test_wire() {
     run sh -c '"$0" -t 0 -p 0 text; status=$?; echo >gone; exit $status' "$server" @ \
         "$peer" connect PORT eof put "$thanks" wait gone close
     check 'after the acknowledgement, a client that never closes is not waited for' both 0 0
-    check 'not for long' less "$milliseconds" 12000
     # All is in the server's buffer, and it has ended, before the client reads: it must not end with a reset.
     rm -f gone
     run sh -c '"$0" -b 4M -p 0 random; status=$?; echo >gone; exit $status' "$server" @ \
@@ -679,6 +675,10 @@ test_order() {
     check 'client: its permissions too are flushed, and only set when all else is' is \
         "$(sequence fchmod fsync rename)" 'fsync fchmod fsync rename fsync '
     flushes=$(grep -c '^call fsync' book)
+    rm book
+    run "$server_faults" -p 0 text @ "$peer" connect PORT eof sh 'sleep 0.5' put "$thanks" close
+    run "$peer" listen sh 'sleep 0.5' send text fin get 30 @ "$client_faults" -p PORT p/got
+    check 'nobody spins while he waits' less "$(grep -c -e '^call read-socket' -e '^call recv' book)" 40
 
     echo old >kept
     run "$server" -b 0 -p 0 large @ env FAULT='fsync 1 EIO' "$client_faults" -b 64K -p PORT kept
