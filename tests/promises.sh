@@ -51,8 +51,7 @@ test_hostile() {
     slurp p/server.err
     text=${text#*\'I have}
     check 'a wrong text ends at 1025 bytes' is "${#text}" $((1025 - 6 + 1))
-    unheard small \
-        "acknowledge the file, it said '\\\\x1b\\[2J\\\\x1b\\]0;title\\\\x07 \\\\x01\\\\x7f\\\\x80\\\\xff\\\\x9b31m \\\\x5c*" \
+    unheard small "acknowledge the file, it said '?x1b[[]2J?x1b]0;title?x07 ?x01?x7f?x80?xff?x9b31m ?x5c*" \
         eof put '\x1b[2J\x1b]0;title\x07 \x01\x7f\x80\xff\x9b31m \\ and more than thirty bytes' close
     for said in p/server.err p/server.out; do # the only bytes there that are not ASCII are those of the colon
         check "nothing of it reaches the terminal raw: $said" is "$(sed 's/：/:/g' $said | tr -d '\n -~' | wc -c)" 0
@@ -194,7 +193,7 @@ test_doors() {
     check 'nothing closed is written to: who can say so does' is \
         "$(grep -c '^client: cannot write ' closed.err) $(wc -l <closed.err | tr -d ' ')" '14 14'
     for case in '/dev/stdin <&-' '/dev/fd/0 <&-' '/proc/self/fd/0 <&-' 'in-link <&-' '/proc/$$/fd/0 <&-' \
-        '/dev/stdout >&-' '/dev/fd/2 2>&-' '/dev/stdin <&- >&-' '/dev/stdin <&- >&- 2>&-' '- <&-' '-k /dev/stdin <&-'; do
+        '/dev/stdout >&-' '/dev/fd/2 2>&-' '/dev/stdin <&- >&-' '/dev/stdin <&- >&- 2>&-' '- <&-' '-k - <&-'; do
         alone sh -c "exec \"\$0\" -t 1 -p 0 $case" "$server"
         check "server $case" is "$status $(cat err out | grep -c -e listening -e Waiting)" '1 0'
     done
@@ -384,7 +383,7 @@ test_traces_left() {
 }
 
 # The client receives into $2, and while it does so, with its temporary file there, the shell does $3. Then all goes
-# well ($1 is arrive), the server breaks off (reset), or the client gets SIGTERM (kill): the file is $4, new or as it was.
+# well ($1 is arrive), the server breaks off (reset), or the client gets SIGTERM (kill): the file is $4, new or the old.
 moves() {
     how=$1 to=$2 deed=$3 where=$4
     rm -rf trip

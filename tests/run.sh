@@ -15,9 +15,9 @@
 #     }
 #
 # It is found by its name. Behind the brace may stand "# early": it takes long and begins first; "# long": make torture
-# runs it too; What run, alone and check do is told at "Helpers". No test may pass
-# because of a file that an earlier one left: run removes got and p/got, where clients put what they receive. A file
-# that has to be there before the test is called kept. What stands in single quotes may use the names exported here.
+# runs it too. What run, alone and check do is told at "Helpers". No test may pass because of a file that an earlier one
+# left: run removes got and p/got, where clients put what they receive. A file that has to be there before the test is
+# called kept. What stands in single quotes may use the names exported here.
 # shellcheck disable=SC2016 # what stands in single quotes is for the inner shell
 set -u
 export LC_ALL=C
@@ -364,7 +364,7 @@ story() {
 # A transfer of more than half a second shows on a terminal how far it is, and wipes that away before it says more.
 test_progress() { # early
     make_file random 4000000
-    # The peer reads half of it and waits; there is no room for the rest. pair waits for whole lines, and there are none.
+    # The peer reads half of it and waits; there is no room for the rest. pair waits for whole lines, which do not come.
     set -- sh -c '"$0" terminal "$1" -p 0 random 2>&1 >said | tee shown >&2' "$peer" "$server" @ \
         "$peer" connect PORT buffers 8192 get 2000000 says shown MB/s
     : >shown
