@@ -119,7 +119,7 @@ test_slow() { # early
     fi
     set -- small 1025 90000 small 64K 120000 large 1M 500000 huge 4M 2200000 larger 0 1100000
     while [ $# -gt 0 ]; do # the file $1 with -b $2 to a peer that reads $3 bytes a second, and after that acknowledges
-        "$pair" "$1.$2" "$server" -t "$patience" -b "$2" -p 0 "$1" @ "$peer" connect PORT buffers 4096 \
+        "$pair" "$1.$2" "$server" -v -t "$patience" -b "$2" -p 0 "$1" @ "$peer" connect PORT buffers 4096 \
             slow "$3" "$1.$2/file" put "$thanks" close >said 2>&1 &
         shift 3
     done
@@ -139,6 +139,8 @@ test_slow() { # early
         look "$place"
         check "$place" arrived "${place%%.*}" "$place/file"
     done
+    check 'who waits for the answer knows that the client has everything' \
+        is "$(grep 'FIN_WAIT1  *waits' ./*/server.err)" ''
     check 'an acknowledgement too early: nobody waits for the rest' grep -q ' no end-of-file' small.thanks/server.err
 }
 
