@@ -472,7 +472,7 @@ static inline int faulty_fstat(int fd, struct stat *status)
     return 0;
 }
 
-#ifdef __linux__
+#ifdef STATX_ATTR_APPEND /* not every C library has it */
 static inline int faulty_statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)
 {
     if (fault("statx", "+EIO +ENOSYS") != 0 || statx(directory, path, flags, mask, status) != 0)
@@ -482,8 +482,10 @@ static inline int faulty_statx(int directory, const char *path, int flags, unsig
     return 0;
 }
 
-#define lgetxattr(...)   (fault("lgetxattr", "+EACCES +EIO") != 0 ? -1 : lgetxattr(__VA_ARGS__))
 #define statx(...)       faulty_statx(__VA_ARGS__)
+#endif
+#ifdef __linux__
+#define lgetxattr(...)   (fault("lgetxattr", "+EACCES +EIO") != 0 ? -1 : lgetxattr(__VA_ARGS__))
 #endif
 
 #define open(...)        faulty_open(__VA_ARGS__)
