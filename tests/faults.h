@@ -30,6 +30,7 @@
  *
  *     disk=N     a flush takes as long as a disk of N bytes a second needs: the clock is put forward, nobody waits.
  *                The book gets "flushed N bytes"
+ *     cache=N    but the first N bytes take no time
  *     forgets    accept hands on neither SO_LINGER nor the sizes of buffers
  *     world      whatever file is made, all may read it, as on exFAT
  *     grows      what is in a directory can be neither renamed nor removed
@@ -445,7 +446,8 @@ static inline int faulty_fsync(int fd)
         return -1;
     if (!in_place("disk") || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode))
         return fsync(fd);
-    ahead += (int64_t)(file.st_size - flushed) * 1000000000 / in_place("disk");
+    if (file.st_size > in_place("cache"))
+        ahead += (int64_t)(file.st_size - flushed) * 1000000000 / in_place("disk");
     note("flushed %jd bytes\n", (intmax_t)(file.st_size - flushed));
     flushed = file.st_size;
     return 0;

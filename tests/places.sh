@@ -39,6 +39,13 @@ test_slow_disk() {
             awk -v rate=$rate '{ print; most = $1 > most ? $1 : most } END { exit !NR || most > 2 * rate }' flushes
     done
     check 'a fast disk is not flushed all the time' less "$(wc -l <flushes)" 20
+    # As memory cards do it, and disks of virtual machines.
+    rm -f book
+    run "$server" -b 0 -p 0 large @ env FAULT_BOOK="$work/book" PLACE='disk=1000000 cache=34000000' \
+        "$client_faults" -b 0 -p PORT p/got
+    check 'a disk that is fast at first' arrived large
+    check 'a disk that is fast at first: nobody waits longer than ten seconds for it later' is "$(
+        sed -n 's/^flushed \([0-9]*\) bytes$/\1/p' book | awk '$1 > 10000000')" ''
 }
 
 # What a file system refuses to change although it is right is no reason to fail, and what it is counts.
@@ -117,6 +124,10 @@ test_rename() {
         chown 65534 place/kept
         client_alone "$client" -p 1 place/kept
         check 'a file that somebody has planted' refused "client: cannot *'place/kept'*"
+        chgrp 65534 place && chmod 1775 place # here fs.protected_regular is 2, as Debian has it
+        client_alone "$client" -p 1 place/kept
+        check 'a file that somebody of the group has planted' refused "client: cannot *'place/kept'*"
+        chmod 1777 place
     fi
     # A FIFO, and its reader waits for root's file.
     mkfifo place/fifo
