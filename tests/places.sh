@@ -117,7 +117,7 @@ test_rename() {
     for mode in 1777 1775; do
         chmod $mode place
         client_alone env PLACE=foreign "$client_faults" -p 1 place/kept
-        check "somebody else's file in a directory of mode $mode" refused "client: cannot *'place/kept'*client - >FILE*"
+        check "somebody else's file in a directory of mode $mode" refused "client: cannot *'place/kept', somebody else's *"
     done
     chmod 1777 place
     set -- "$meddle" as 65534 65534 "$client"
@@ -132,7 +132,7 @@ test_rename() {
     client_alone env PLACE=foreign "$client_faults" -p 1 place/fifo
     wait $!
     check 'a FIFO that somebody has planted' is "$c $(sed 's/: .*//' p/client.err)$(cat stolen)" '1 client'
-    check 'a FIFO that somebody has planted: it is the reason' said client "client: cannot *'place/fifo'*sticky*"
+    check 'a FIFO that somebody has planted: it is the reason' said client "client: cannot *'place/fifo', somebody else's *"
     # Who may write and search, but not read.
     mkdir box && chmod 733 box
     set -- "$meddle" as 65534 65534
@@ -212,7 +212,7 @@ test_addresses() {
 test_nothing() {
     for to in p/got - /dev/null; do
         run "$peer" listen close @ "$client" -p PORT $to
-        check "nothing, to $to" said client "*client: the server sent nothing: '$to' is empty *"
+        check "nothing, to $to" said client '*client: the server sent nothing: *'
     done
 }
 
@@ -239,7 +239,7 @@ test_odd_files() {
     run sh -c '"$server" -p 0 - <text' @ "$client" -p PORT p/got
     check 'server -' arrived text
     alone sh -c '"$server" -k -p 0 - <text'
-    check 'server -k -' fails_with 1 "server: cannot send '-' more than once*"
+    check 'server -k -' fails_with 1 "server: cannot send '-' with -k*"
     run env PLACE=nounix "$server_faults" -p 0 text @ env PLACE=nounix "$client_faults" -p PORT p/got
     check 'no AF_UNIX' arrived text
     run sh -c 'echo $$ >pid; ulimit -n 8; exec env ASAN_OPTIONS=detect_leaks=0 "$server" -k -p 0 text' @ \
