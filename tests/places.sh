@@ -117,7 +117,7 @@ test_rename() {
     for mode in 1777 1775; do
         chmod $mode place
         client_alone env PLACE=foreign "$client_faults" -p 1 place/kept
-        check "somebody else's file in a directory of mode $mode" refused "client: cannot *'place/kept', somebody else's *"
+        check "somebody else's file in a directory with $mode" refused "client: cannot *'place/kept', somebody else's *"
     done
     chmod 1777 place
     set -- "$meddle" as 65534 65534 "$client"
@@ -132,7 +132,7 @@ test_rename() {
     client_alone env PLACE=foreign "$client_faults" -p 1 place/fifo
     wait $!
     check 'a FIFO that somebody has planted' is "$c $(sed 's/: .*//' p/client.err)$(cat stolen)" '1 client'
-    check 'a FIFO that somebody has planted: it is the reason' said client "client: cannot *'place/fifo', somebody else's *"
+    check 'a FIFO that somebody has planted: the reason' said client "client: cannot *'place/fifo', somebody else's *"
     # Who may write and search, but not read.
     mkdir box && chmod 733 box
     set -- "$meddle" as 65534 65534
