@@ -34,7 +34,7 @@ newline='
 '
 export root server client peer meddle client_faults server_faults LONG SEED work thanks
 
-for more in promises shows readme; do # more sections, which need what is above and use what is below
+for more in places promises shows readme; do # more sections, which need what is above and use what is below
     # shellcheck disable=SC1090 # these
     . "$root/tests/$more.sh"
 done
@@ -972,7 +972,7 @@ test_network() { # early long
 
 # Prints the names of the sections, in the order of the files, but for those that the sed commands $1 delete.
 sections() {
-    for more in run promises shows readme; do
+    for more in run places promises shows readme; do
         sed -n "/^test_/!d; $1; s/() .*//; s/^test_//p" "$root/tests/$more.sh"
     done
 }
