@@ -139,10 +139,8 @@ static int connect_to_server(void)
     return connection;
 }
 
-/* Flushes FD to disk. It is no failure if there is no disk, as behind a pipe, or if its file system does not know how;
- * then, with WHOLE, that is flushed as a whole (fsync(2), EINVAL). On Linux not by sync, which waits there for all the
- * disks of the machine: that can take longer than the server has patience. */
-static bool flush_to_disk(int fd, bool whole)
+/* Flushes FD to disk, or what has no fsync (EINVAL) as a whole. No disk behind it, as with a pipe, is no failure. */
+static bool flush_to_disk(int fd)
 {
     int result;
 
@@ -156,31 +154,28 @@ static bool flush_to_disk(int fd, bool whole)
         ;
     if (result == 0 || (errno != EINVAL && errno != EBADF && errno != ENOTSUP && errno != ENOSYS))
         return result == 0;
-    if (whole)
 #ifdef LINUX
-        (void)!syncfs(fd);
-#else
-        sync();
+    return syncfs(fd) == 0;
 #endif
     return true;
 }
 
 /* Flushes what has been received now and then: all of it at the end could take a slow disk longer than the server has
- * patience. How much makes a step follows from how long the last one took: about a second at the most. */
+ * patience. The next step follows from how long the last one took, but a fast disk may be a slow one with a cache. */
 static void flush_in_steps(void)
 {
-    static intmax_t flushed, step = 1024L * 1024; /* bytes */
+    static intmax_t flushed, step = 256L * 1024; /* bytes */
     int64_t began = microseconds(), took;
 
     if (transfer.bytes - flushed < step)
         return;
-    if (!flush_to_disk(output, false))
+    if (!flush_to_disk(output))
         die(errno, "cannot write '%s'", path);
     took = microseconds() - began;
     flushed = transfer.bytes;
     if (took > SECOND)
         step = step * SECOND / took + 64L * 1024;
-    else if (took < SECOND / 4 && step < 64L * 1024 * 1024)
+    else if (took < SECOND / 4 && step < 8L * 1024 * 1024)
         step *= 2;
 }
 
@@ -213,13 +208,13 @@ static bool put_in_place(void)
 {
     int directory;
 
-    if (!flush_to_disk(output, false))
+    if (!flush_to_disk(output))
         die(errno, "cannot write '%s'", path);
     /* Late, after the flush that may take long: what somebody changes about the old file before this counts. */
     if (temporary[0] != '\0')
         keep_permissions();
     /* The permissions are flushed, too. After EINTR the descriptor is closed (close(2), NOTES), and all is well. */
-    if (!flush_to_disk(output, false) || (close(output) != 0 && errno != EINTR))
+    if (!flush_to_disk(output) || (close(output) != 0 && errno != EINTR))
         die(errno, "cannot write '%s'", path);
     if (temporary[0] == '\0')
         return true;
@@ -227,9 +222,9 @@ static bool put_in_place(void)
         die(0, "cannot put '%s' in place: %s (client - >FILE writes into it)", path, strerror(errno));
     temporary[0] = '\0';
     directory = open(".", O_RDONLY);
-    if (directory < 0 && errno == EACCES)
-        sync(); /* we may write there and not read: then all is flushed */
-    else if (directory < 0 || !flush_to_disk(directory, true)) {
+    if (directory < 0 && errno == EACCES) /* we may write there, but not read: then the file is flushed again, */
+        directory = open(name, O_RDONLY | O_NOFOLLOW); /* which most file systems do together with its name */
+    if (directory < 0 ? errno != EACCES : !flush_to_disk(directory)) {
         warn(errno, "'%s' is complete but not safely on disk, and so not acknowledged", path);
         return false;
     }
@@ -374,8 +369,8 @@ static void enter_directory(const struct stat *old)
         die(errno, "cannot write '%s': directory '%s'", path, folder);
 
     is_foreign = old != NULL && (there.st_mode & S_ISVTX) != 0 && old->st_uid != me;
-    if (is_foreign && (there.st_mode & S_IWOTH) != 0 && old->st_uid != there.st_uid)
-        die(EACCES, "cannot write '%s', somebody else's where all may write", path);
+    if (is_foreign && (there.st_mode & (S_IWGRP | S_IWOTH)) != 0 && old->st_uid != there.st_uid)
+        die(EACCES, "cannot write '%s', somebody else's where others may write", path);
     if (old != NULL && !S_ISREG(old->st_mode))
         return;
     if (is_foreign && there.st_uid != me && me != 0)

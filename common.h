@@ -252,7 +252,7 @@ static void start_up(void)
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0) {
             was_closed[fd] = true;
-            if (socket(AF_UNIX, SOCK_STREAM, 0) != fd)
+            if (socket(AF_INET, SOCK_STREAM, 0) != fd)
                 die(errno, "cannot open a socket");
         }
 
@@ -440,8 +440,8 @@ static struct addrinfo *resolve(void)
  * listens there says more than that this machine has no IPv6. */
 static int more_telling(int one, int other)
 {
-    static const int least_first[] = { 0, EAFNOSUPPORT, EADDRNOTAVAIL, ENETUNREACH, EHOSTUNREACH, ETIMEDOUT,
-                                       OUT_OF_PATIENCE, ECONNREFUSED };
+    static const int least_first[] = { 0, EAFNOSUPPORT, EADDRNOTAVAIL, EINVAL, ENETDOWN, ENETUNREACH, EHOSTUNREACH,
+                                       ETIMEDOUT, OUT_OF_PATIENCE, ECONNREFUSED };
 
     for (size_t i = 0; i < sizeof least_first / sizeof least_first[0]; i++)
         if (one == least_first[i] || other == least_first[i])

@@ -15,7 +15,8 @@
  * connecting. EAGAIN on a connection takes a tick, as its time-out does, but for send, which does not wait. Failures
  * have the names that errno.h and netdb.h give them, and these: "short" moves one byte, "nothing" none, "timeout" makes
  * poll return 0, "failure" leaves errno as it was. A failure that ends in -forever happens to all later calls of that
- * name too. The mark in front says what a robust program does about it:
+ * name too, one that ends in -while to those of the next half second. FAULT may name several, with commas between. The
+ * mark in front says what a robust program does about it:
  *
  *     +    it gets over it
  *     !    nobody may believe that the file has arrived
@@ -24,6 +25,23 @@
  * The file that FAULT_BOOK names is told what happened: "call NAME NUMBER FAILURE..." for each call, unless FAULT is
  * set; "failed TEXT" when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when
  * it begins to; "misused ..." for a close of what is not open. A program that spins is aborted.
+ *
+ * PLACE holds words for a machine that is not as others are, for places.sh:
+ *
+ *     disk=N     a flush takes as long as a disk of N bytes a second needs: the clock is put forward, nobody waits.
+ *                The book gets "flushed N bytes"
+ *     cache=N    but the first N bytes take no time
+ *     forgets    accept hands on neither SO_LINGER nor the sizes of buffers
+ *     world      whatever file is made, all may read it, as on exFAT
+ *     grows      what is in a directory can be neither renamed nor removed
+ *     foreign    all files but directories belong to somebody else
+ *     once       regular files claim to be empty, and what was read is gone, as in /proc/kmsg
+ *     nounix     there is no AF_UNIX
+ *     itself     a connection leads back to where it comes from
+ *     late       a program does not hear of its connection before that is lost
+ *
+ * The book also gets "options SNDBUF RCVBUF LINGER KEEPALIVE KEEPIDLE KEEPINTVL KEEPCNT" of a connection, by the server
+ * when it half-closes and by the client when it begins to receive.
  */
 #ifndef FAULTS_H
 #define FAULTS_H
@@ -123,6 +141,21 @@ static inline void count_wait(void)
     errno = error;
 }
 
+/* True if half a second has passed since the first call of this. */
+static inline bool half_a_second_is_over(void)
+{
+    static struct timespec began;
+    struct timespec now;
+    int error = errno;
+
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+        abort();
+    if (began.tv_sec == 0)
+        began = now;
+    errno = error;
+    return (now.tv_sec - began.tv_sec) * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000 >= 500;
+}
+
 /* Returns how many calls of that name there were, with this one. */
 static inline int count_call(const char *call)
 {
@@ -136,6 +169,14 @@ static inline int count_call(const char *call)
     return ++calls[i].count;
 }
 
+/* Returns the number behind WORD in PLACE, 1 if there is none, 0 if the word is not there. */
+static inline long in_place(const char *word)
+{
+    const char *place = getenv("PLACE"), *at = place == NULL ? NULL : strstr(place, word);
+
+    return at == NULL ? 0 : at[strlen(word)] == '=' ? atol(at + strlen(word) + 1) : 1;
+}
+
 static int last_fault; /* what fault returned last */
 
 /* Returns 0 if this call is to be carried out, otherwise the number of its failure, with errno set to what it shall be.
@@ -147,7 +188,7 @@ static inline int fault(const char *call, const char *errors)
     const char *choice = getenv("FAULT");
     char own[NAME_ROOM], name[NAME_ROOM], failure[NAME_ROOM], *end;
     int wanted, number, error = errno;
-    bool forever;
+    bool forever = false;
 
     last_fault = 0;
     first = first == 0 ? getpid() : first;
@@ -156,11 +197,15 @@ static inline int fault(const char *call, const char *errors)
     if (choice == NULL)
         note("call %s %d %s\n", own, number, errors);
     errno = error;
-    if (choice == NULL || sscanf(choice, "%31s %d %31s", name, &wanted, failure) != 3 || strcmp(name, own) != 0)
-        return 0;
-    end = strstr(failure, "-forever");
-    forever = end != NULL;
-    if (forever ? number < wanted : number != wanted)
+    for (; choice != NULL; choice = strchr(choice, ',') == NULL ? NULL : strchr(choice, ',') + 1) {
+        if (sscanf(choice, "%31s %d %31[^,]", name, &wanted, failure) != 3 || strcmp(name, own) != 0)
+            continue;
+        end = strstr(failure, "-");
+        forever = end != NULL;
+        if (forever ? number >= wanted : number == wanted)
+            break;
+    }
+    if (choice == NULL || (forever && strcmp(end, "-while") == 0 && half_a_second_is_over()))
         return 0;
     if (forever) {
         *end = '\0';
@@ -201,6 +246,7 @@ static inline int faulty_open(const char *path, int flags, ...)
     struct stat status;
     bool waits = (flags & O_NONBLOCK) == 0 && stat(path, &status) == 0 && S_ISFIFO(status.st_mode);
     mode_t mode = 0;
+    int fd;
 
     if ((flags & O_CREAT) != 0) {
         va_list arguments;
@@ -211,7 +257,10 @@ static inline int faulty_open(const char *path, int flags, ...)
     if (fault("open", waits ? "+EINTR EACCES" : (flags & O_EXCL) != 0 ? "EEXIST EACCES ENOSPC" :
               "EACCES EMFILE EIO") != 0)
         return -1;
-    return open(path, flags, mode);
+    fd = open(path, flags, mode);
+    if (fd >= 0 && (flags & O_EXCL) != 0 && in_place("world") && fchmod(fd, 0755) != 0)
+        abort();
+    return fd;
 }
 
 static inline int faulty_close(int fd)
@@ -244,10 +293,36 @@ static inline ssize_t faulty_send(int fd, const void *data, size_t length, int f
     return how == 0 ? send(fd, data, length, flags) : how == SHORT ? send(fd, data, 1, flags) : -1;
 }
 
+/* Notes what was set for the connection FD. */
+static inline void note_options(int fd)
+{
+    static const struct { int level, option; } wanted[] = {
+        { SOL_SOCKET, SO_SNDBUF }, { SOL_SOCKET, SO_RCVBUF }, { SOL_SOCKET, SO_LINGER }, { SOL_SOCKET, SO_KEEPALIVE },
+#ifdef TCP_KEEPIDLE
+        { IPPROTO_TCP, TCP_KEEPIDLE }, { IPPROTO_TCP, TCP_KEEPINTVL }, { IPPROTO_TCP, TCP_KEEPCNT },
+#endif
+    };
+    char text[128] = "";
+    size_t length = 0;
+
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        int values[2] = { 0 }; /* struct linger has two numbers */
+        socklen_t room = sizeof values;
+        if (getsockopt(fd, wanted[i].level, wanted[i].option, values, &room) != 0)
+            abort();
+        length += (size_t)snprintf(text + length, sizeof text - length, " %d", values[0]);
+    }
+    note("options%s\n", text);
+}
+
 static inline ssize_t faulty_recv(int fd, void *data, size_t length, int flags)
 {
+    static bool noted;
     int how = fault("recv", RECEIVING);
 
+    if (!noted)
+        note_options(fd);
+    noted = true;
     return how == 0 ? recv(fd, data, length, flags) : how == SHORT ? recv(fd, data, 1, flags) : -1;
 }
 
@@ -280,6 +355,23 @@ static inline const char *errors_of_fcntl(int fd, int command, ...)
 static inline int faulty_connect(int fd, const struct sockaddr *name, socklen_t length)
 {
     int how = fault("connect", "+EINTR +EINPROGRESS ECONNREFUSED ENETUNREACH EADDRNOTAVAIL EAGAIN");
+    struct sockaddr_in own = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct pollfd lost = { .fd = fd };
+
+    if (in_place("itself")) { /* as if the kernel had given us just the port that we want to reach */
+        length = sizeof own;
+        if (bind(fd, (struct sockaddr *)&own, length) != 0 || getsockname(fd, (struct sockaddr *)&own, &length) != 0)
+            abort();
+        name = (struct sockaddr *)&own;
+    }
+    if (in_place("late")) {
+        if (connect(fd, name, length) != 0 && errno != EINPROGRESS)
+            return -1;
+        while (poll(&lost, 1, -1) < 1)
+            ;
+        errno = EINPROGRESS;
+        return -1;
+    }
 
     if (how == 0 || how == EINTR || how == EINPROGRESS)
         note("connects %s\n", name->sa_family == AF_INET6 ? "IPv6" : "IPv4");
@@ -309,9 +401,93 @@ static inline const char *errors_of_setsockopt(int fd, int level, int option, ..
     return level != SOL_SOCKET || option == SO_KEEPALIVE ? "+EINVAL" : "ENOBUFS";
 }
 
+static inline int faulty_accept(int listener, struct sockaddr *name, socklen_t *length)
+{
+    const struct linger linger = { .l_onoff = 0 };
+    const int size = 100000;
+    int fd;
+
+    if (fault("accept", "+EINTR +EAGAIN EAGAIN-forever +ECONNABORTED EMFILE ENOMEM") != 0)
+        return -1;
+    fd = accept(listener, name, length);
+    if (fd >= 0 && in_place("forgets") && (setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) != 0 ||
+                                           setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) != 0 ||
+                                           setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) != 0))
+        abort();
+    return fd;
+}
+
+static inline int faulty_shutdown(int fd, int how)
+{
+    if (fault("shutdown", "!ENOTCONN") != 0)
+        return -1;
+    note_options(fd);
+    return shutdown(fd, how);
+}
+
+static inline int faulty_socket(int family, int type, int protocol)
+{
+    if (fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0)
+        return -1;
+    if (family != AF_UNIX || !in_place("nounix"))
+        return socket(family, type, protocol);
+    errno = EAFNOSUPPORT;
+    return -1;
+}
+
+static int64_t ahead; /* nanoseconds that the clock was put forward */
+
+static inline int faulty_fsync(int fd)
+{
+    static off_t flushed;
+    struct stat file;
+
+    if (fault("fsync", "+EINTR +EINVAL !EIO !ENOSPC") != 0)
+        return -1;
+    if (!in_place("disk") || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode))
+        return fsync(fd);
+    if (file.st_size > in_place("cache"))
+        ahead += (int64_t)(file.st_size - flushed) * 1000000000 / in_place("disk");
+    note("flushed %jd bytes\n", (intmax_t)(file.st_size - flushed));
+    flushed = file.st_size;
+    return 0;
+}
+
+static inline int faulty_clock_gettime(clockid_t id, struct timespec *now)
+{
+    if (fault("clock_gettime", "EINVAL") != 0 || clock_gettime(id, now) != 0)
+        return -1;
+    if (id == CLOCK_MONOTONIC)
+        *now = (struct timespec){ .tv_sec = now->tv_sec + (time_t)((now->tv_nsec + ahead) / 1000000000),
+                                  .tv_nsec = (long)((now->tv_nsec + ahead) % 1000000000) };
+    return 0;
+}
+
+static inline int faulty_fstat(int fd, struct stat *status)
+{
+    if (fault("fstat", "EIO") != 0 || fstat(fd, status) != 0)
+        return -1;
+    if (in_place("foreign") && !S_ISDIR(status->st_mode))
+        status->st_uid++;
+    if (in_place("once") && S_ISREG(status->st_mode))
+        status->st_size = 0;
+    return 0;
+}
+
+#ifdef STATX_ATTR_APPEND /* not every C library has it */
+static inline int faulty_statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)
+{
+    if (fault("statx", "+EIO +ENOSYS") != 0 || statx(directory, path, flags, mask, status) != 0)
+        return -1;
+    if (in_place("grows"))
+        status->stx_attributes |= STATX_ATTR_APPEND;
+    return 0;
+}
+
+#define statx(...)       faulty_statx(__VA_ARGS__)
+#endif
 #ifdef __linux__
 #define lgetxattr(...)   (fault("lgetxattr", "+EACCES +EIO") != 0 ? -1 : lgetxattr(__VA_ARGS__))
-#define statx(...)       (fault("statx", "+EIO +ENOSYS") != 0 ? -1 : statx(__VA_ARGS__))
 #endif
 
 #define open(...)        faulty_open(__VA_ARGS__)
@@ -323,17 +499,22 @@ static inline const char *errors_of_setsockopt(int fd, int level, int option, ..
 #define poll(...)        faulty_poll(__VA_ARGS__)
 #define connect(...)     faulty_connect(__VA_ARGS__)
 #define getaddrinfo(...) faulty_getaddrinfo(__VA_ARGS__)
+#define accept(...)      faulty_accept(__VA_ARGS__)
+#define shutdown(...)    faulty_shutdown(__VA_ARGS__)
+#define socket(...)      faulty_socket(__VA_ARGS__)
+#define fsync(...)       faulty_fsync(__VA_ARGS__)
+#define fstat(...)       faulty_fstat(__VA_ARGS__)
+#define clock_gettime(...) faulty_clock_gettime(__VA_ARGS__)
+#define sync()           note("flushed all\n") /* which could take as long as others like */
+#define syncfs(...)      (fault("syncfs", "+EIO") != 0 ? -1 : (note("flushed all\n"), 0))
+#define pread(fd, data, length, at) (in_place("once") ? read(fd, data, length) : pread(fd, data, length, at))
 
 /* The table: what may befall the call (from its manual page, what matters for these programs), what it returns then,
  * and the call itself, which inside its own macro is the real one. */
-#define socket(...)      (fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0 ? -1 : socket(__VA_ARGS__))
-#define accept(...)      (fault("accept", "+EINTR +EAGAIN EAGAIN-forever +ECONNABORTED EMFILE ENOMEM") != 0 ? -1 : \
-                          accept(__VA_ARGS__))
 #define bind(...)        (fault("bind", "EADDRINUSE EACCES EADDRNOTAVAIL") != 0 ? -1 : bind(__VA_ARGS__))
 #define listen(...)      (fault("listen", "EADDRINUSE") != 0 ? -1 : listen(__VA_ARGS__))
 #define getnameinfo(...) \
     (fault("getnameinfo", "EAI_AGAIN EAI_MEMORY EAI_SYSTEM") != 0 ? last_fault : getnameinfo(__VA_ARGS__))
-#define shutdown(...)    (fault("shutdown", "!ENOTCONN") != 0 ? -1 : shutdown(__VA_ARGS__))
 #define getsockname(...) (fault("getsockname", "ENOBUFS") != 0 ? -1 : getsockname(__VA_ARGS__))
 #define getpeername(...) (fault("getpeername", "ENOTCONN") != 0 ? -1 : getpeername(__VA_ARGS__))
 #define setsockopt(...) \
@@ -344,13 +525,11 @@ static inline const char *errors_of_setsockopt(int fd, int level, int option, ..
 #define fcntl(...)       (fault("fcntl", errors_of_fcntl(__VA_ARGS__)) != 0 ? -1 : fcntl(__VA_ARGS__))
 #define stat(...)        (fault("stat", "EACCES EIO") != 0 ? -1 : stat(__VA_ARGS__))
 #define lstat(...)       (fault("lstat", "EIO") != 0 ? -1 : lstat(__VA_ARGS__))
-#define fstat(...)       (fault("fstat", "EIO") != 0 ? -1 : fstat(__VA_ARGS__))
 #define access(...)      (fault("access", "EACCES EIO") != 0 ? -1 : access(__VA_ARGS__))
 #define realpath(...)    (fault("realpath", "ENOENT EACCES ELOOP") != 0 ? NULL : realpath(__VA_ARGS__))
 #define chdir(...)       (fault("chdir", "EACCES") != 0 ? -1 : chdir(__VA_ARGS__))
 #define fchmod(...)      (fault("fchmod", "EPERM EIO") != 0 ? -1 : fchmod(__VA_ARGS__))
 #define fchown(...)      (fault("fchown", "EPERM EIO") != 0 ? -1 : fchown(__VA_ARGS__))
-#define fsync(...)       (fault("fsync", "+EINTR +EINVAL !EIO !ENOSPC") != 0 ? -1 : fsync(__VA_ARGS__))
 #define rename(...)      (fault("rename", "!EACCES !ENOSPC !EIO") != 0 ? -1 : rename(__VA_ARGS__))
 #define unlink(...)      (fault("unlink", "EIO") != 0 ? -1 : unlink(__VA_ARGS__))
 #define fork(...)        (fault("fork", "EAGAIN ENOMEM") != 0 ? -1 : fork(__VA_ARGS__))
@@ -358,7 +537,6 @@ static inline const char *errors_of_setsockopt(int fd, int level, int option, ..
 #define signal(...)      (fault("signal", "EINVAL") != 0 ? SIG_ERR : signal(__VA_ARGS__))
 #define sigaction(...)   (fault("sigaction", "EINVAL") != 0 ? -1 : sigaction(__VA_ARGS__))
 #define sigprocmask(...) (fault("sigprocmask", "EINVAL") != 0 ? -1 : sigprocmask(__VA_ARGS__))
-#define clock_gettime(...) (fault("clock_gettime", "EINVAL") != 0 ? -1 : clock_gettime(__VA_ARGS__))
 #define atexit(...)      (fault("atexit", "failure") != 0 ? -1 : atexit(__VA_ARGS__))
 #define sleep(...)       (fault("sleep", "+EINTR") != 0 ? (__VA_ARGS__) : sleep(__VA_ARGS__))
 #define localtime_r(...) (fault("localtime_r", "+EOVERFLOW") != 0 ? NULL : localtime_r(__VA_ARGS__))

@@ -19,7 +19,8 @@
  *
  *     peer full FILE                  listens until there is FILE, but has no room for one more connection
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens: PORT stands for it
- *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours
+ *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours; the
+ *                                     terminal has as many columns as TERMINAL_COLUMNS says
  *     peer socket FILE                makes FILE, a socket
  *     peer strerror NAME...           prints the text of each error, as EIO or EAI_NONAME: C libraries have their own
  *     peer sizes BYTES                prints what SO_SNDBUF and SO_RCVBUF are after both were set to BYTES
@@ -32,6 +33,7 @@
 
 #include "errors.h"
 
+#include <sys/ioctl.h>
 #include <sys/un.h>
 
 enum { PIECE = 1025, TEXT_ROOM = 4096, LIMIT = 100, READS_A_SECOND = 100 };
@@ -307,6 +309,7 @@ static int hold(char **words)
 
 static int on_terminal(char **words)
 {
+    struct winsize size = { .ws_row = 24 };
     int master = must(posix_openpt(O_RDWR | O_NOCTTY), "terminal"), slave;
     char text[1024];
     ssize_t count;
@@ -316,6 +319,10 @@ static int on_terminal(char **words)
     must(grantpt(master), "grantpt");
     must(unlockpt(master), "unlockpt");
     slave = must(open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC), "terminal");
+    if (getenv("TERMINAL_COLUMNS") != NULL) {
+        size.ws_col = (unsigned short)atoi(getenv("TERMINAL_COLUMNS"));
+        must(ioctl(slave, TIOCSWINSZ, &size), "terminal");
+    }
     pid = start_program(words, STDIN_FILENO, STDOUT_FILENO, slave);
     close(slave);
     while ((count = read(master, text, sizeof text)) > 0) /* -1 with EIO when nobody has the terminal open any more */

@@ -32,7 +32,7 @@ newline='
 '
 export root server client peer meddle client_faults server_faults LONG SEED work thanks
 
-files='promises crowd shows readme' # more sections, which need what is above and use what is below
+files='places promises crowd shows readme' # more sections, which need what is above and use what is below
 for more in $files; do
     # shellcheck disable=SC1090 # these
     . "$root/tests/$more.sh"
