@@ -316,8 +316,9 @@ END
         $1 == "waited" { good = good && $2 >= 1 && $3 >= 1.5 && $3 <= seconds && blocked <= $3 }
         END { exit NR != 4 || !good }' totals
 
-    run "$server" -b 64K -p 0 random @ "$client" -v -p PORT p/got
+    run "$server" -v -b 64K -p 0 random @ "$client" -v -p PORT p/got
     check 'the client with -v' arrived random
+    check 'the buffer is full even if the client reads all the time' grep -q 'the send buffer is full' p/server.err
     story client <<'END'
 CLOSED connecting
 ESTABLISHED connected
