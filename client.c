@@ -208,13 +208,11 @@ static bool put_in_place(void)
 {
     int directory;
 
+    keep_permissions();
     if (!flush_to_disk(output))
         die(errno, "cannot write '%s'", path);
-    /* Late, after the flush that may take long: what somebody changes about the old file before this counts. */
-    if (temporary[0] != '\0')
-        keep_permissions();
-    /* The permissions are flushed, too. After EINTR the descriptor is closed (close(2), NOTES), and all is well. */
-    if (!flush_to_disk(output) || (close(output) != 0 && errno != EINTR))
+    keep_permissions(); /* again, for what somebody may have changed about the old file during the flush */
+    if (close(output) != 0 && errno != EINTR) /* after EINTR it is closed, too (close(2), NOTES) */
         die(errno, "cannot write '%s'", path);
     if (temporary[0] == '\0')
         return true;
@@ -317,8 +315,8 @@ static void keep_permissions(void)
     struct stat old = { 0 }, new = { 0 }, again;
     mode_t mode = S_IRUSR | S_IWUSR;
 
-    if (lstat(name, &old) != 0 && errno == ENOENT)
-        return; /* nothing to replace */
+    if (temporary[0] == '\0' || (lstat(name, &old) != 0 && errno == ENOENT))
+        return; /* nothing is replaced */
     if (S_ISREG(old.st_mode) && old.st_uid == owner) {
         /* Only root can give a file away; its owner can give it to a group that he belongs to. */
         if (fchown(output, old.st_uid, old.st_gid) != 0)
