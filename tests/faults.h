@@ -506,7 +506,7 @@ static inline int faulty_statx(int directory, const char *path, int flags, unsig
 #define fstat(...)       faulty_fstat(__VA_ARGS__)
 #define clock_gettime(...) faulty_clock_gettime(__VA_ARGS__)
 #define sync()           note("flushed all\n") /* which could take as long as others like */
-#define syncfs(...)      (fault("syncfs", "+EIO") != 0 ? -1 : (note("flushed all\n"), 0))
+#define syncfs(...)      (fault("syncfs", "EIO") != 0 ? -1 : (note("flushed all\n"), 0))
 #define pread(fd, data, length, at) (in_place("once") ? read(fd, data, length) : pread(fd, data, length, at))
 
 /* The table: what may befall the call (from its manual page, what matters for these programs), what it returns then,
