@@ -396,7 +396,6 @@ test_progress() { # early
     tr '\r' '\n' <p/client.err >lines
     check 'the client: how much and how fast' grep -q '^client: [0-9.]* MB, [0-9.]* MB/s *$' lines
     check 'the client: the total stays' grep -q '^client: 8.0 MB in [0-9.]* s, [0-9.]* MB/s$' lines
-    # Not with -k, not into a file, not with -v.
     run "$peer" terminal sh -c 'echo $$ >pid; exec "$0" -k -p 0 random' "$server" @ "$peer" connect PORT buffers 8192 \
         get 2000000 sh 'sleep 0.8' eof put "$thanks" close says p/server.out '：I have' sh 'kill $(cat pid)'
     check 'nothing with -k' is "$s, $c, $(grep -c MB p/server.err)" '143, 0, 0'
