@@ -15,8 +15,8 @@
  * "/proc/71/fd/3 /proc/71/fd/5": where nsenter(1) finds the one and the other, for giving the devices addresses and for
  * running programs there. A packet sent to a tun device is read here, and written into the other device (Linux's
  * Documentation/networking/tuntap.rst). When the first one comes to a cut cable, standard error says so. SIGTERM ends
- * the program; the devices go with it, and the namespaces with the last that runs in them. Exits with 77 where it cannot
- * have all that.
+ * the program; the devices go with it, and the namespaces with the last that runs in them. Exits with 77 where it
+ * cannot have all that.
  */
 #include "tools.h"
 
