@@ -14,7 +14,7 @@ CFLAGS ?= -O2
 ASKED = $(PORTABLE:0=)
 COMPILE = $(CC) $(CPPFLAGS) $(ASKED:1=-DPORTABLE) $(STRICT) $(CFLAGS)
 
-TOOLS = tests/claims tests/kill tests/lanes tests/link tests/meddle tests/packets tests/pair tests/peer \
+TOOLS = tests/claims tests/lanes tests/link tests/meddle tests/packets tests/pair tests/peer \
     tests/torture
 FAULTY = tests/server-faults tests/client-faults
 
@@ -59,7 +59,7 @@ bench: all tools
 
 always:
 
-# The long form: hundreds of kills, every failure of every call.
+# The long form: every failure of every call, and a kill before every call.
 torture: all tools
 	@LONG=1 sh tests/run.sh
 

@@ -155,7 +155,8 @@ static bool flush_to_disk(int fd)
     if (result == 0 || (errno != EINVAL && errno != EBADF && errno != ENOTSUP && errno != ENOSYS))
         return result == 0;
 #ifdef LINUX
-    return syncfs(fd) == 0;
+    if (fd != output || temporary[0] != '\0') /* no pipe or device */
+        return syncfs(fd) == 0;
 #endif
     return true;
 }

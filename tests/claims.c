@@ -349,8 +349,8 @@ static void expect_state(int fd, const char *wanted)
     expect(strcmp(state, wanted) == 0, "%s is in state %s", who(fd), state);
 }
 
-/* Expects a connection to come to the state WANTED in the kernel's table, which also has those that no process holds any
- * more, or "none" if it is not there. */
+/* Expects a connection to come to the state WANTED in the kernel's table, which also has those that no process holds
+ * any more, or "none" if it is not there. */
 static void expect_in_table(const char *whose, int from, int to, const char *wanted)
 {
     unsigned address = htonl(INADDR_LOOPBACK), state = 0;

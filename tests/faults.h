@@ -22,6 +22,8 @@
  *     !    nobody may believe that the file has arrived
  *     ?    the same if it is the client that is hit; the server may have got all it needs
  *
+ * And before any call, its process may be sent a signal instead: these are the failures ^KILL and ^TERM.
+ *
  * The file that FAULT_BOOK names is told what happened: "call NAME NUMBER FAILURE..." for each call, unless FAULT is
  * set; "failed TEXT" when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when
  * it begins to; "misused ..." for a close of what is not open. A program that spins is aborted.
@@ -35,7 +37,7 @@
  *     world      whatever file is made, all may read it, as on exFAT
  *     grows      what is in a directory can be neither renamed nor removed
  *     foreign    all files but directories belong to somebody else
- *     once       regular files claim to be empty, and what was read is gone, as in /proc/kmsg
+ *     once       regular files claim to be empty, as those in /proc do
  *     nounix     there is no AF_UNIX
  *     itself     a connection leads back to where it comes from
  *     late       a program does not hear of its connection before that is lost
@@ -212,6 +214,11 @@ static inline int fault(const char *call, const char *errors)
         count_wait();
     }
 
+    if (failure[0] == '^') { /* this may be where signals are blocked: then the call is made before it comes */
+        note("failed without text\n");
+        kill(getpid(), strcmp(failure, "^KILL") == 0 ? SIGKILL : SIGTERM);
+        return 0;
+    }
     end = failure + strspn(failure, "+!?");
     last_fault = error = failure_number(end);
     if (error == EAGAIN && (strstr(call, "-socket") != NULL || strcmp(call, "recv") == 0))
@@ -337,19 +344,12 @@ static inline ssize_t faulty_write(int fd, const void *data, size_t length)
     return how == 0 ? write(fd, data, length) : how == SHORT ? write(fd, data, 1) : how == NOTHING ? 0 : -1;
 }
 
-static inline int faulty_poll(struct pollfd *wanted, nfds_t count, int milliseconds_left)
+static inline int faulty_poll(struct pollfd *wanted, nfds_t count, int milliseconds)
 {
-    int how = fault("poll", milliseconds_left < 0 ? "+EINTR ENOMEM" : "+EINTR +timeout ENOMEM");
+    int how = fault("poll", "+EINTR +timeout ENOMEM");
 
     count_wait();
-    return how == 0 ? poll(wanted, count, milliseconds_left) : how == TIMEOUT ? 0 : -1;
-}
-
-/* What may befall a fcntl: another number for a descriptor, or a larger pipe, can be done without. */
-static inline const char *errors_of_fcntl(int fd, int command, ...)
-{
-    (void)fd;
-    return command == F_GETFD || command == F_GETFL || command == F_SETFL ? "EBADF" : "+EINVAL";
+    return how == 0 ? poll(wanted, count, milliseconds) : how == TIMEOUT ? 0 : -1;
 }
 
 static inline int faulty_connect(int fd, const struct sockaddr *name, socklen_t length)
@@ -506,8 +506,7 @@ static inline int faulty_statx(int directory, const char *path, int flags, unsig
 #define fstat(...)       faulty_fstat(__VA_ARGS__)
 #define clock_gettime(...) faulty_clock_gettime(__VA_ARGS__)
 #define sync()           note("flushed all\n") /* which could take as long as others like */
-#define syncfs(...)      (fault("syncfs", "EIO") != 0 ? -1 : (note("flushed all\n"), 0))
-#define pread(fd, data, length, at) (in_place("once") ? read(fd, data, length) : pread(fd, data, length, at))
+#define syncfs(...)      (fault("syncfs", "!EIO") != 0 ? -1 : (note("flushed all\n"), 0))
 
 /* The table: what may befall the call (from its manual page, what matters for these programs), what it returns then,
  * and the call itself, which inside its own macro is the real one. */
@@ -522,7 +521,7 @@ static inline int faulty_statx(int directory, const char *path, int flags, unsig
 #define getsockopt(fd, level, ...) \
     (fault("getsockopt", (level) == SOL_SOCKET ? "ENOBUFS" : "+EINVAL") != 0 ? -1 : getsockopt(fd, level, __VA_ARGS__))
 #define ioctl(...)       (fault("ioctl", "+EINVAL") != 0 ? -1 : ioctl(__VA_ARGS__))
-#define fcntl(...)       (fault("fcntl", errors_of_fcntl(__VA_ARGS__)) != 0 ? -1 : fcntl(__VA_ARGS__))
+#define fcntl(...)       (fault("fcntl", "EBADF") != 0 ? -1 : fcntl(__VA_ARGS__))
 #define stat(...)        (fault("stat", "EACCES EIO") != 0 ? -1 : stat(__VA_ARGS__))
 #define lstat(...)       (fault("lstat", "EIO") != 0 ? -1 : lstat(__VA_ARGS__))
 #define access(...)      (fault("access", "EACCES EIO") != 0 ? -1 : access(__VA_ARGS__))

@@ -16,7 +16,6 @@
  */
 #include "tools.h"
 
-#include <sys/resource.h>
 #include <sys/time.h>
 
 enum {
@@ -71,7 +70,6 @@ static void start(struct lane *lane, const char *section)
  * was. */
 static bool group_ends(pid_t group)
 {
-    const struct timespec pause = { .tv_nsec = 10000000 };
     const int64_t end = microseconds() + GRACE * (int64_t)1000000;
 
     while (waitpid(-group, NULL, WNOHANG) > 0 || kill(-group, 0) == 0) {
@@ -79,19 +77,9 @@ static bool group_ends(pid_t group)
             kill(-group, SIGKILL);
             return false;
         }
-        nanosleep(&pause, NULL);
+        pause_for(10000);
     }
     return true;
-}
-
-/* Returns how many microseconds of processor time the children that were waited for have taken. */
-static int64_t processor_time(void)
-{
-    struct rusage usage;
-
-    must(getrusage(RUSAGE_CHILDREN, &usage), "getrusage");
-    return (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
-           usage.ru_stime.tv_usec;
 }
 
 /* Cuts the last line off TEXT and returns it. */
@@ -109,9 +97,8 @@ static char *take_last_line(char *text)
     return newline + 1;
 }
 
-/* Tells how the section of LANE ended, which has the exit status STATUS and took PROCESSOR microseconds of processor
- * time, and whether it LEFT a process behind. */
-static void tell(const struct lane *lane, int status, int64_t processor, bool left)
+/* Tells how the section of LANE ended, which has the exit STATUS, and whether it LEFT a process behind. */
+static void tell(const struct lane *lane, int status, bool left)
 {
     long good = 0, bad = 0, not_made = 0;
     char *last;
@@ -128,20 +115,12 @@ static void tell(const struct lane *lane, int status, int64_t processor, bool le
     if (left)
         printf("FAILED: %s left a process behind\n", lane->section);
     bad += broken + left;
-    printf("%-12s %5ld checks, %5.1f s, %5.1f s of processor time%s\n", lane->section, good + bad,
-           (double)(microseconds() - lane->began) / 1e6, (double)processor / 1e6, bad > 0 ? ": FAILED" : "");
+    printf("%-12s %5ld checks, %5.1f s%s\n", lane->section, good + bad, (double)(microseconds() - lane->began) / 1e6,
+           bad > 0 ? ": FAILED" : "");
     passed += good;
     failed += bad;
     skipped += not_made;
     remove_tree(place_of(lane->section, "in"));
-}
-
-/* Ends the sections that take too long. */
-static void end_slow_ones(void)
-{
-    for (struct lane *lane = lanes; lane < lanes + LANES_MAX && limit > 0; lane++)
-        if (lane->section != NULL && microseconds() > lane->began + limit * (int64_t)1000000)
-            kill(-lane->pid, SIGTERM);
 }
 
 /* Tells which sections are still at it. */
@@ -179,18 +158,19 @@ static _Noreturn void break_off(int signal_number)
     exit(128 + signal_number);
 }
 
-/* Tells of the sections that have ended since it was last called. Returns how many. */
+/* Tells of the sections that have ended since it was last called, and ends those that take too long. Returns how many
+ * have ended. */
 static int look(void)
 {
     int found = 0;
 
     for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++) {
-        const int64_t processor = processor_time();
         int status;
+        if (lane->section != NULL && limit > 0 && microseconds() > lane->began + limit * (int64_t)1000000)
+            kill(-lane->pid, SIGTERM); /* it takes too long */
         if (lane->section == NULL || waitpid(lane->pid, &status, WNOHANG) != lane->pid)
             continue;
-        tell(lane, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), processor_time() - processor,
-             !group_ends(lane->pid));
+        tell(lane, shell_status(status), !group_ends(lane->pid));
         lane->section = NULL;
         found++;
     }
@@ -239,7 +219,6 @@ int main(int argc, char *argv[])
             break_off(came);
         ended = look();
         running -= ended;
-        end_slow_ones();
         silent = ended > 0 ? 0 : silent + (came == SIGALRM);
         if (silent >= SILENCE) {
             tell_who_runs();

@@ -14,9 +14,9 @@
  * Makes two network namespaces, with the tun device "near" in one and "far" in the other, and prints one line, such as
  * "/proc/71/fd/3 /proc/71/fd/5": where nsenter(1) finds the one and the other, for giving the devices addresses and for
  * running programs there. A packet sent to a tun device is read here, and written into the other device (Linux's
- * Documentation/networking/tuntap.rst). SIGTERM ends the program, and it tells on standard error how many packets
- * crossed the cable, and how many came to a cut one. The devices go with it, and the namespaces with the last that runs
- * in them. Exits with 77 where it cannot have all that.
+ * Documentation/networking/tuntap.rst). When the first one comes to a cut cable, standard error says so. SIGTERM ends
+ * the program; the devices go with it, and the namespaces with the last that runs in them. Exits with 77 where it
+ * cannot have all that.
  */
 #include "tools.h"
 
@@ -60,8 +60,6 @@ static int64_t late, mending;           /* -d and -y, in microseconds */
 static const char *event = "";          /* -x; empty again when it has happened */
 static int64_t mended;                  /* when the cable will be mended; 0 if never */
 static bool severed;                    /* the cable is cut */
-static long crossed, cut_off;           /* packets */
-static volatile sig_atomic_t ending;
 
 static _Noreturn void not_here(const char *what)
 {
@@ -69,9 +67,10 @@ static _Noreturn void not_here(const char *what)
     exit(NOT_HERE);
 }
 
-static void end(int signal_number)
+static void leave(int signal_number)
 {
-    ending = signal_number;
+    (void)signal_number;
+    _exit(0);
 }
 
 /* Moves this process into a new network namespace and makes device NAME there. */
@@ -128,6 +127,7 @@ static bool is_event(int from, const unsigned char *b, size_t length, int64_t no
 static void take(int from)
 {
     static unsigned char bytes[PACKET_MAX];
+    static bool told;
     struct end *end = &ends[from];
     const ssize_t length = read(end->device, bytes, sizeof bytes);
     const int64_t now = microseconds();
@@ -144,10 +144,11 @@ static void take(int from)
     if (mended > 0 && now >= mended)
         severed = false;
     if (severed) {
-        cut_off++;
+        if (!told)
+            fputs("packets were cut off\n", stderr);
+        told = true;
         return;
     }
-    crossed++;
     end->busy = (end->busy > now ? end->busy : now) + (rate > 0 ? (int64_t)((double)length * 8e6 / rate) : 0);
     packet = malloc(sizeof *packet + (size_t)length);
     if (packet == NULL)
@@ -179,53 +180,33 @@ static int64_t deliver(int from, int64_t most)
     return most;
 }
 
-/* Returns the value of option LETTER, a number from 0 to MOST. */
-static double number(int letter, double most)
-{
-    char *after = optarg;
-    double value = strtod(optarg, &after);
-
-    if (after != optarg && *after == '\0' && value >= 0 && value <= most)
-        return value;
-    fprintf(stderr, "link: -%c: '%s' is not a number from 0 to %.0f\n", letter, optarg, most);
-    exit(2);
-}
-
 int main(int argc, char *argv[])
 {
-    const struct sigaction stop = { .sa_handler = end };
     const int64_t hour = INT64_C(3600) * SECOND;
-    sigset_t term, none;
     char line[100];
     int letter;
 
     tool = "link";
     while ((letter = getopt(argc, argv, "b:d:x:y:")) != -1)
         switch (letter) {
-        case 'b': rate = number(letter, 1e12); break;
-        case 'd': late = (int64_t)(number(letter, 60000) * 1000); break;
+        case 'b': rate = atof(optarg); break;
+        case 'd': late = (int64_t)(atof(optarg) * 1000); break;
         case 'x': event = optarg; break;
-        case 'y': mending = (int64_t)(number(letter, 60000) * 1000); break;
+        case 'y': mending = (int64_t)(atof(optarg) * 1000); break;
         default: return 2;
         }
-
-    /* SIGTERM comes only while ppoll waits, so that it cannot come between the look at ending and the waiting. */
-    sigemptyset(&none);
-    sigemptyset(&term);
-    sigaddset(&term, SIGTERM);
-    must(sigprocmask(SIG_BLOCK, &term, NULL), "sigprocmask");
-    must(sigaction(SIGTERM, &stop, NULL), "sigaction");
+    signal(SIGTERM, leave);
     ends[NEAR] = make_end("near");
     ends[FAR] = make_end("far");
     snprintf(line, sizeof line, "/proc/%ld/fd/%d /proc/%ld/fd/%d\n", (long)getpid(), ends[NEAR].namespace,
              (long)getpid(), ends[FAR].namespace);
     say(line);
 
-    while (!ending) {
+    for (;;) {
         struct pollfd wanted[] = { { ends[NEAR].device, POLLIN, 0 }, { ends[FAR].device, POLLIN, 0 } };
         const int64_t left = deliver(FAR, deliver(NEAR, hour));
         const struct timespec wait = { .tv_sec = (time_t)(left / SECOND), .tv_nsec = (long)(left % SECOND * 1000) };
-        const int ready = ppoll(wanted, 2, &wait, &none);
+        const int ready = ppoll(wanted, 2, &wait, NULL);
         if (ready < 0 && errno != EINTR)
             die("ppoll");
         for (int from = NEAR; from <= FAR && ready > 0; from++)
@@ -234,10 +215,5 @@ int main(int argc, char *argv[])
             else if (wanted[from].revents != 0)
                 die("a device is gone");
     }
-    fprintf(stderr, "%ld packets", crossed);
-    if (cut_off > 0)
-        fprintf(stderr, ", %ld cut off", cut_off);
-    fprintf(stderr, "\n");
-    return 0;
 }
 #endif

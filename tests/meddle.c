@@ -16,8 +16,8 @@
  *                                               told so and have let go of it
  *
  * DEED and AFTER are "put A B", which makes B one more name of A in place of what it was; "link TARGET B", the same
- * with a symbolic link; "remove A"; "kill N", which sends COMMAND this signal; or nothing. The programs that are watched
- * have no standard output.
+ * with a symbolic link; "remove A"; "kill N", which sends COMMAND this signal; or nothing. The programs that are
+ * watched have no standard output.
  *
  * A race between COMMAND and others has as many outcomes as there are moments between two of its system calls. Here
  * each of them is seen, in every run. Exits with what COMMAND does, 0 for early, 77 if this system does not let us.

@@ -12,8 +12,7 @@
 #     sh tests/network.sh run '-d 10' tests/pair DIRECTORY sh -c 'exec $FAR ./server -a 10.77.0.2 -b 64K -p 0 FILE' @ \
 #         ./client -a 10.77.0.2 -b 64K -p PORT /dev/null
 #
-# In that form it prints a line about the cable and exits with the status of COMMAND, or with 77 where this cannot be
-# done.
+# In that form it exits with the status of COMMAND, or with 77 where this cannot be done.
 #
 # The two ends are network namespaces with no way in or out, in user, mount and process namespaces of their own. So it
 # needs no root where the kernel lets users make these, and everything, cables and processes, is gone when the first
@@ -96,11 +95,11 @@ transfer() { # NAME 'STATUS-OF-SERVER STATUS-OF-CLIENT' OF-LINK OF-SERVER OF-CLI
     # shellcheck disable=SC2086 # options are words
     "$root/tests/pair" "$at/p" nsenter --net="$far" "$root/server" -a $address -p 0 $4 "$what" @ \
         nsenter --net="$near" "$root/client" -a $address -p PORT $5 "$at/in/file"
-    kill $link && wait $link # which leaves in the file link what happened to the packets
+    kill $link && wait $link
     result=FAILED
     ! as_promised "$2" "$3" || result=ok
     echo $result >>"$work/results"
-    echo "$result: $1: $(cat "$at/link")"
+    echo "$result: $1"
     [ $result = ok ] || {
         echo "wanted: statuses $2, the file whole or untouched, a word from who failed, and what the cable does; but:"
         tail -n 3 "$at/p/status" "$at/p/milliseconds" "$at"/p/*.err && ls -lA "$at/in"
@@ -118,7 +117,7 @@ if [ "$running" = run ]; then
     cable $2
     shift 2
     FAR="nsenter --net=$far" nsenter --net="$near" "$@"; status=$?
-    kill $link && wait $link && cat "$at/link" >&2
+    kill $link && wait $link
     exit $status
 fi
 

@@ -11,8 +11,8 @@
  *     quiet MS         fails if anything comes within MS          flood N        sends N bytes while they are taken
  *     fin              shutdown(SHUT_WR)                          pad N          the same, of NUL bytes
  *     reset            closes with a reset                        close          closes
- *     wait FILE        waits until there is such a file           sh COMMAND     runs COMMAND
- *     says FILE TEXT   waits until FILE holds TEXT, for a minute at most
+ *     wait FILE        waits until there is such a file, for a minute at most
+ *     says FILE TEXT   the same, until it holds TEXT              sh COMMAND     runs COMMAND
  *     stay             waits until the other side has closed both directions or reset them
  *     buffers N        sizes of the socket buffers; first only
  *     say TEXT         prints TEXT on standard error, in the form of a line of the trace (-v)
@@ -147,10 +147,19 @@ static void say(const char *what)
     fprintf(stderr, "%s.%06ld %s %-11s %s\n", clock, now.tv_nsec / 1000, side, "-", what);
 }
 
-static void wait_for_file(const char *name)
+/* Waits until there is the file NAME and TEXT stands in it. Fails if it does not within a minute: only what is broken
+ * takes so long. */
+static void wait_for_text(const char *name, const char *text)
 {
-    while (access(name, F_OK) != 0)
-        pause_for(1000);
+    static char there[1 << 22];
+    const int64_t until = microseconds() + 60 * INT64_C(1000000);
+
+    while (get_file(name, there, sizeof there) < 0 || strstr(there, text) == NULL) {
+        errno = ETIMEDOUT;
+        if (microseconds() > until)
+            fail(text);
+        pause_for(2000);
+    }
 }
 
 enum {
@@ -206,12 +215,8 @@ static void act(size_t action, const char *one, const char *two)
         errno = ECANCELED;
         must(system(one) == 0 ? 0 : -1, one);
         break;
-    case WAIT: wait_for_file(one); break;
-    case SAYS:
-        errno = ETIMEDOUT;
-        if (!wait_for_text(one, two, 1))
-            fail(two);
-        break;
+    case WAIT: wait_for_text(one, ""); break;
+    case SAYS: wait_for_text(one, two); break;
     default: say(one);
     }
 }
@@ -288,7 +293,7 @@ static int be_full(char **words)
     must(listen(fd, 0), "listen");
     must(connect(place, (struct sockaddr *)&name, sizeof name), "connect");
     tell_port(port); /* not earlier: whoever reads it comes at once */
-    wait_for_file(words[0]);
+    wait_for_text(words[0], "");
     return 0;
 }
 

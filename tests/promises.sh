@@ -568,6 +568,18 @@ test_stops() {
     run "$peer" listen put abc sh 'for s in HUP INT QUIT TERM USR1; do kill -$s $(cat pid); done' put def fin get 30 @ \
         sh -c 'echo $$ >pid; trap "" HUP INT QUIT TERM USR1; exec "$0" -t 5 -p "$1" got' "$client" PORT
     check 'a client that shall ignore signals' is "$s $c $(cat got)" '0 0 abcdef'
+    # Those with which people and systems end programs, once and again and again, with little stack: then the client
+    # leaves no temporary file. A sanitizer shall leave them to us.
+    echo old >kept
+    for signal in HUP INT QUIT ABRT BUS SEGV ALRM TERM USR1 USR2 XCPU VTALRM PROF; do
+        for times in 1 300; do
+            run "$peer" listen put abc says p/client.out Recving \
+                sh "pid=\$(cat pid) n=0; while [ \$((n += 1)) -le $times ]; do kill -$signal \$pid; done" eof @ \
+                sh -c 'echo $$ >pid; ulimit -c 0; ulimit -Ss 100
+                    ASAN_OPTIONS=handle_segv=0:handle_sigbus=0 exec "$0" -p "$1" kept' "$client" PORT
+            check "SIG$signal, $times times" is "$((c > 128)) $(cat kept) $(clean .)" '1 old '
+        done
+    done
     run "$peer" listen put abc sh 'for s in CHLD CONT URG WINCH STOP CONT; do kill -$s $(cat pid); done' put def fin \
         get 30 @ sh -c 'echo $$ >pid; exec "$0" -t 5 -p "$1" got' "$client" PORT
     check 'signals that end no program do not end the client' is "$s $c $(cat got)" '0 0 abcdef'

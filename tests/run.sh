@@ -747,17 +747,10 @@ sequence() {
 # What is said about TCP, tried out.
 test_claims() { exec "$root/tests/claims"; }
 
-# Every call that may fail is made to fail.
+# Every call that may fail is made to fail, and before every call the programs are ended by a signal.
 test_torture() { # early long
-    [ -n "$LONG" ] || set -- -n 250 # there are about 220 kinds of failure, and each comes once
+    [ -n "$LONG" ] || set -- -n 450 # there are about 400 kinds of failure, and each comes once
     exec "$root/tests/torture" -j 12 "$@" -s "$SEED" "$server_faults" "$client_faults"
-}
-
-# Signals at random moments, with little stack: a handler that is called again and again must not need ever more of it.
-test_kills() { # early long
-    # shellcheck disable=SC3045 # shells have it, or say so
-    ulimit -Ss 100 || skip 'a small stack (the shell cannot limit it)'
-    cd "$root" && exec tests/kill -n "$([ -n "$LONG" ] && echo 600 || echo 20)" -s "$SEED"
 }
 
 # A network that loses, delays, doubles, reorders and damages packets, and a cable that is cut.
