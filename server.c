@@ -223,7 +223,7 @@ static void send_file(int connection)
         }
     compare_source();
     end_transfer(connection);
-    trace(-1, "waited for room: %ld times, %.6f s in all", times_full, (double)time_full / 1e6);
+    trace(-1, "waits for room: %ld, %.6f s in all", times_full, (double)time_full / 1e6);
 }
 
 /* The half-close. It puts a FIN behind the last byte: the client reads the rest of the file and then end-of-file. The

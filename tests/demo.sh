@@ -211,7 +211,7 @@ draw() {
             sub(/ +\(send queue.*/, "", text)
             if (length(text) > 44) sub(/microseconds/, "us", text)
             text = substr(text, 1, 44)
-            if (text ~ /^(total|waited for room):/) next
+            if (text ~ /^(total|waits for room):/) next
             end_run()
             if (from != "" && text ~ from) from = ""
         }
@@ -261,7 +261,7 @@ show_pair() {
     play_pair '-d 1' -v
     draw 4
     echo
-    sed -n 's/^[^ ]* \([a-z]*\) .* \(total: \)\(.*\)/\1: \3/p; s/^[^ ]* \([a-z]*\) .* \(waited for room: .*\)/\1: \2/p' story
+    sed -n 's/^[^ ]* \([a-z]*\) .* \(total: \)\(.*\)/\1: \3/p; s/^[^ ]* \([a-z]*\) .* \(waits for room: .*\)/\1: \2/p' story
     cmp client.c log.txt || exit 1
     tell '' 'client.c and log.txt are identical.'
 }

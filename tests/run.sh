@@ -278,7 +278,7 @@ test_traces() {
     make_file random 3000000
     began=$(date +%H:%M)
     run "$server" -v -b 64K -p 0 random @ "$peer" connect PORT says p/server.err 'buffer is full' sh 'sleep 1.5' \
-        into p/got says p/server.err 'waits for' put "$thanks" says p/server.err 'acknowledgement received' close
+        into p/got says p/server.err 'waits for the answer' put "$thanks" says p/server.err 'acknowledgement received' close
     check 'the server with -v' arrived random
     story server <<'END'
 LISTEN listening
@@ -288,7 +288,7 @@ ESTABLISHED the send buffer is full: N bytes wait
 ESTABLISHED N more are in, after N microseconds
 ESTABLISHED last bytes: N in all
 - total: N bytes in N s, N MB/s
-- waited for room: N times, N s in all
+- waits for room: N, N s in all
 FIN_WAIT1 or 2 half-close: FIN behind the last byte
 FIN_WAIT2 waits for the answer, and can still hear it
 FIN_WAIT2 acknowledgement received
@@ -303,7 +303,7 @@ END
         END { apart += apart < -30 ? 60 : 0; print apart; exit apart < -0.4 || apart > 0.4 }' p/server.err
     number='\([0-9.]*\)'
     sed -n "s/^.*total: $number bytes in $number s, $number MB.s\$/total \1 \2 \3/p
-        s/^.*waited for room: $number times, $number s in all\$/waited \1 \2/p
+        s/^.*waits for room: $number, $number s in all\$/waited \1 \2/p
         s/^.*the send buffer is full: $number bytes wait.*/full \1/p
         s/^.* $number more are in, after $number microseconds.*/more \1 \2/p" p/server.err >totals
     check 'bytes, seconds, rate, and how long the server was blocked' awk -v most="$milliseconds" '
