@@ -2,9 +2,10 @@
 # make demo       play the pair in one terminal and draw what happened; SHOW=packets draws every packet, SHOW=nobody,
 #                 SHOW=close and SHOW=killed what breaks without the half-close and without the reset,
 #                 SHOW=transcripts what both print
-# make test       build and run every test, and a sample of the next: SEED=N takes the same one again
+# make test       build and run every test, and a sample of make torture: SEED=N takes the same one again
 # make torture    the long form of the tests that break things; SEED=N repeats what is left to chance
-# make bench      measure the pair, beside other programs; SIZE=MIB and ROUNDS=N make it smaller, BENCH='large many' part of it
+# make bench      measure the pair, beside other programs, for some minutes; SIZE=MIB and ROUNDS=N make it smaller,
+#                 BENCH='large many' does a part of it
 # make clean      remove what was built; log.txt, where client receives, stays
 #
 # CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS are yours to set, here or in the environment. Works with GNU make and bmake.

@@ -19,7 +19,7 @@ const char help[] =
     "Receives a file from a server into FILE (log.txt) and acknowledges it.\n"
     "\n"
     "  -a ADDRESS  address or name to connect to, IPv4 or IPv6 (127.0.0.1)\n"
-    "  -b BYTES    size to ask for both buffers, K or M allowed; 0: do not (1025)\n"
+    "  -b BYTES    size to ask for, for both buffers (K, M); 0: ask for none (1025)\n"
     "  -d SECONDS  wait before acknowledging, to watch the server wait (0)\n"
     "  -h          show this help\n"
     "  -p PORT     port to connect to (8080)\n"
@@ -64,7 +64,7 @@ int main(int argc, char *argv[])
 
     while (delay > 0)
         delay = sleep(delay);
-    if (safe && acknowledge(connection)) /* if not, the server is not told, and close resets */
+    if (safe && acknowledge(connection)) /* if not safe, close resets, and so tells the server */
         print("Send to server: %s", acknowledgement);
     close(connection);
     trace(-1, "closed");
@@ -139,7 +139,7 @@ static int connect_to_server(void)
     return connection;
 }
 
-/* Flushes FD to disk, or what has no fsync (EINVAL) as a whole. No disk behind it, as with a pipe, is no failure. */
+/* Flushes FD to disk, or, if its file system cannot do that, this as a whole. A pipe, with no disk, is no failure. */
 static bool flush_to_disk(int fd)
 {
     int result;
@@ -162,7 +162,7 @@ static bool flush_to_disk(int fd)
 }
 
 /* Flushes what has been received now and then: all of it at the end could take a slow disk longer than the server has
- * patience. The next step follows from how long the last one took, but a fast disk may be a slow one with a cache. */
+ * patience. The next step follows from how long the last one took; 8 MiB at most, as a cache may hide a slow disk. */
 static void flush_in_steps(void)
 {
     static intmax_t flushed, step = 256L * 1024; /* bytes */
@@ -175,7 +175,7 @@ static void flush_in_steps(void)
     took = microseconds() - began;
     flushed = transfer.bytes;
     if (took > SECOND)
-        step = step * SECOND / took + 64L * 1024;
+        step = step * SECOND / took + 16L * 1024;
     else if (took < SECOND / 4 && step < 8L * 1024 * 1024)
         step *= 2;
 }
@@ -215,6 +215,7 @@ static bool put_in_place(void)
     keep_permissions(); /* again, for what somebody may have changed about the old file during the flush */
     if (close(output) != 0 && errno != EINTR) /* after EINTR it is closed, too (close(2), NOTES) */
         die(errno, "cannot write '%s'", path);
+    output = -1; /* its number may be the directory's next */
     if (temporary[0] == '\0')
         return true;
     if (rename(temporary, name) != 0)
@@ -223,7 +224,7 @@ static bool put_in_place(void)
     directory = open(".", O_RDONLY);
     if (directory < 0 && errno == EACCES) /* we may write there, but not read: then the file is flushed again, */
         directory = open(name, O_RDONLY | O_NOFOLLOW); /* which most file systems do together with its name */
-    if (directory < 0 ? errno != EACCES : !flush_to_disk(directory)) {
+    if (directory < 0 || !flush_to_disk(directory)) {
         warn(errno, "'%s' is complete but not safely on disk, and so not acknowledged", path);
         return false;
     }
@@ -236,6 +237,7 @@ static bool acknowledge(int connection)
 {
     bool told = fin_on_close(connection);
 
+    waiting_since = 0;
     for (size_t sent = 0; told && sent < ACKNOWLEDGEMENT_LENGTH;) {
         ssize_t count = write(connection, acknowledgement + sent, ACKNOWLEDGEMENT_LENGTH - sent);
         sent += count > 0 ? (size_t)count : 0;
@@ -282,8 +284,8 @@ static void remove_temporary(void)
         warn(errno, "cannot remove '%s' beside '%s'", temporary, path);
 }
 
-/* Creates the temporary file beside the destination. Nobody else has one of this name, which end_by_signal may have to
- * remove. Not mkstemp: what a new file gets, from umask or a default access control list, depends on MODE. */
+/* Creates the temporary file beside the destination. Its name must be ours alone: end_by_signal removes what has it.
+ * Not mkstemp: what a new file gets, from umask or a default access control list, depends on MODE. */
 static void create_temporary(mode_t mode)
 {
     if (atexit(remove_temporary) != 0)
@@ -336,10 +338,10 @@ static void keep_permissions(void)
 
 /* Goes to the directory of what path leads to, and notes its name there: so the temporary file is found even if the
  * directory gets another name. OLD is what the kernel has opened by that path, or NULL if there is nothing. The kernel
- * may refuse to follow a planted link (proc_sys_fs(5), protected_symlinks): if we follow one, to the same file. Refuses
- * what rename would refuse after the whole transfer, and what may be planted where all may write but only owners may
- * remove (a sticky directory, as /tmp). The kernel's rule about that is only for open with O_CREAT (protected_regular,
- * protected_fifos), which is not how we open it. */
+ * may refuse to follow a planted link (proc_sys_fs(5), protected_symlinks): we follow one only to the same file. We
+ * refuse what rename would refuse after the whole transfer, and what may be planted where all may write but only owners
+ * may remove (a sticky directory, as /tmp). The kernel's rule about that is only for open with O_CREAT
+ * (protected_regular, protected_fifos), which is not how we open it. */
 static void enter_directory(const struct stat *old)
 {
     const uid_t me = geteuid();
@@ -361,7 +363,10 @@ static void enter_directory(const struct stat *old)
     }
     slash = strrchr(folder, '/');
     snprintf(name, sizeof name, "%s", slash != NULL ? slash + 1 : folder);
-    snprintf(slash != NULL ? slash + 1 : folder, 2, "%s", slash != NULL ? "" : ".");
+    if (slash != NULL)
+        slash[1] = '\0';
+    else
+        snprintf(folder, sizeof folder, ".");
     if (name[0] == '\0')
         die(ENOENT, "cannot write '%s'", path);
     if (chdir(folder) != 0 || stat(".", &there) != 0)
@@ -369,7 +374,7 @@ static void enter_directory(const struct stat *old)
 
     is_foreign = old != NULL && (there.st_mode & S_ISVTX) != 0 && old->st_uid != me;
     if (is_foreign && (there.st_mode & (S_IWGRP | S_IWOTH)) != 0 && old->st_uid != there.st_uid)
-        die(EACCES, "cannot write '%s', somebody else's where others may write", path);
+        die(EACCES, "cannot write '%s', somebody else's in a directory where others may write", path);
     if (old != NULL && !S_ISREG(old->st_mode))
         return;
     if (is_foreign && there.st_uid != me && me != 0)

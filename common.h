@@ -49,7 +49,7 @@ enum {
     BLOCK_SIZE = 1024 * 1024,           /* bytes that one call moves at the most: measured, see README, "How fast" */
     MESSAGE_MAX = 2 * PATH_MAX + 512,   /* bytes of a message, with two names in it */
     TICK = 100,                         /* milliseconds: so long may one call wait, and then we look at the clock */
-    SECOND = 1000000,                   /* all other times are in microseconds */
+    SECOND = 1000000,                   /* an int64_t with a time counts microseconds */
     OUT_OF_PATIENCE = -1,               /* a value of errno of our own: -t is over. ETIMEDOUT is the kernel's word */
 };
 
@@ -209,7 +209,7 @@ static int read_options(int argc, char *argv[], const char *letters)
         case ':':
             usage_error("option -%c needs a value", optopt);
         case '?':
-            usage_error("there is no option -%c", optopt);
+            usage_error(optopt == '-' ? "there is no long option but --help" : "there is no option -%c", optopt);
         default:
             return letter;
         }
@@ -225,7 +225,7 @@ static const char *file_operand(int argc, char *argv[], const char *otherwise)
 }
 
 /* The handler of the signals in start_up: removes the temporary file, then lets the signal do what it does without a
- * handler (signal-safety(7)). Not SA_RESETHAND: a second signal could be deadly before the file is removed. */
+ * handler (signal-safety(7)). Not SA_RESETHAND: until the others are held back, a second signal could be deadly. */
 static void end_by_signal(int signal_number)
 {
     sigset_t all;
@@ -327,15 +327,16 @@ static void show_progress(void)
     if (all > 0 && done > 0)
         snprintf(rest, sizeof rest, ", %.0f %%, %.0f s left", 100 * done / all, (all - done) / rate / 1e6);
     columns = snprintf(text, sizeof text, PROGRAM ": %.1f MB, %.1f MB/s%s", done / 1e6, rate, rest);
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 0 && columns >= terminal.ws_col)
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 0 &&
+        (columns >= terminal.ws_col || progress_width >= terminal.ws_col))
         columns = progress_width = terminal.ws_col - 1; /* a longer line would wrap, and could not be wiped */
     snprintf(line, sizeof line, "\r%-*.*s", progress_width, columns, text);
     if (write_all(STDERR_FILENO, line, strlen(line)) && columns > progress_width)
         progress_width = columns;
 }
 
-/* A call on socket FD has waited for a tick in vain. Returns false, with errno set, if -t is over. A shorter send queue
- * is progress: the other side's kernel has acknowledged bytes. */
+/* A call on socket FD has waited for a tick in vain, or was interrupted. Returns false, with errno set, if -t is over.
+ * A shorter send queue is progress: the other side's kernel has acknowledged bytes. */
 static bool has_time_left(int fd)
 {
     int64_t now = microseconds();
@@ -410,7 +411,7 @@ static void note_progress(int fd, ssize_t count)
     show_progress();
 }
 
-/* Marks the end of the transfer. If it showed its progress, the total stays on the terminal. */
+/* Marks the end of the transfer. If its progress is still to be seen, the total stays on the terminal. */
 static void end_transfer(int fd)
 {
     double seconds = (double)(microseconds() - transfer.began + 1) / 1e6, megabytes = (double)transfer.bytes / 1e6;

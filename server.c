@@ -5,12 +5,12 @@
  *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
  *     ./client                     in another: receives it into log.txt
  *
- * Read from top to bottom: after main come the steps of the story in their order: socket, bind, listen, accept, write,
- * shutdown, read, close. TCP says SYN to open a connection, FIN for "that was all", and RST, a reset, for "it is gone".
+ * Read from top to bottom: after main come the steps of the story in their order: socket, bind, listen, accept, write
+ * (or send), shutdown, read, close. TCP says SYN to begin a connection, FIN for "that was all", RST (reset) for "lost".
  * You can skip the last two chapters, about the file that is sent (open_source, read_source) and many clients (-k).
  *
  * From common.h, which client.c uses too, come print, for the transcript; trace, for -v; warn and die; the options, as
- * address and port; transfer, which counts the bytes; and the tick, 100 ms, the longest wait of one call.
+ * address and port; transfer, which counts the bytes; and the tick, 100 ms, the longest wait in one call on a socket.
  */
 #define PROGRAM "server" /* for common.h: how messages begin */
 
@@ -26,19 +26,19 @@ const char help[] =
     "Sends FILE (client.c) to a client, and waits for its acknowledgement.\n"
     "\n"
     "  -a ADDRESS  address or name to listen on, IPv4 or IPv6 (127.0.0.1)\n"
-    "  -b BYTES    size to ask for both buffers, K or M allowed; 0: do not (1025)\n"
+    "  -b BYTES    size to ask for, for both buffers (K, M); 0: ask for none (1025)\n"
     "  -h          show this help\n"
     "  -k          keep serving, many clients at once\n"
     "  -p PORT     port to listen on; with 0 the kernel chooses one (8080)\n"
     "  -t SECONDS  give up after so long without progress; 0 never gives up (30)\n"
     "  -v          trace what happens on the socket, on standard error\n"
     "\n"
-    "FILE may also be a pipe, a FIFO, a device, or - for standard input: these are\n"
+    "FILE may also be a FIFO, a device, or - for standard input: these are\n"
     "sent to their end. With -k it must be a regular file.\n"
     "Exit status: 0 if the client acknowledged the file, 1 if not, 2 usage error.\n";
 
 enum {
-    REPLY_MAX = 1025,           /* bytes of a reply that we look at: the client of the seed pads its own to so many */
+    REPLY_MAX = 1025,           /* bytes of a reply that we look at: some clients pad theirs to so many */
     CLIENTS_MAX = 256,          /* served at the same time with -k; the next ones wait in the listen queue */
 };
 
@@ -58,7 +58,7 @@ static void send_file(int connection);
 static void half_close(int connection);
 static void hear_acknowledgement(int connection);
 static void hang_up(int connection);
-static void print_place(int listener);
+static void tell_place(int listener);
 static void check_source(void);
 static void open_source(void);
 static size_t read_source(int connection, char block[BLOCK_SIZE]);
@@ -77,7 +77,7 @@ int main(int argc, char *argv[])
 
     listener = listen_for_clients();
     if (place_was_given)
-        print_place(listener);
+        tell_place(listener);
     print("Waiting for connecting");
     if (keep_serving)
         serve_many(listener); /* until a signal ends us */
@@ -96,7 +96,7 @@ int main(int argc, char *argv[])
 /* Tries the addresses for -a and -p in turn, and returns a socket that listens on the first that works. A port that is
  * taken is an error: a client that tries the addresses in the same order would find another server. When a program
  * dies, its kernel closes its connections, and to the client that looks like the end of the file. So every close shall
- * send a reset instead, until fin_on_close is called. Then the client reads end-of-file only if we got as far as
+ * send a reset instead, until fin_on_close is called: so the client reads end-of-file only if we got as far as
  * shutdown, which sends FIN without closing. After an error, a signal or a crash it sees an error. */
 static int listen_for_clients(void)
 {
@@ -139,8 +139,8 @@ static void address_to_text(const struct sockaddr_storage *name, socklen_t lengt
         host[0] = service[0] = '\0';
 }
 
-/* Returns the connection of the next client, with its address in host and service, or -1 if nobody has come after a
- * tick. Most errors of accept say that the client has already gone (accept(2), "Error handling"). */
+/* Returns the connection of the next client, with its address in host and service, or -1 if after a tick there is
+ * none. Most errors of accept say that the client has already gone (accept(2), "Error handling"). */
 static int accept_client(int listener)
 {
     static bool again; /* poll has said that a client is there, but accept did not get one */
@@ -215,7 +215,7 @@ static void send_file(int connection)
     while ((length = read_source(connection, block)) > 0)
         for (size_t sent = 0; sent < length; sent += (size_t)count) {
             count = send(connection, block + sent, length - sent, MSG_DONTWAIT);
-            if (count < 0 && (errno == EAGAIN || errno == EINTR))
+            if (count < 0 && (errno == EAGAIN || errno == EINTR)) /* full, or a signal came */
                 count = wait_for_room(connection, block + sent, length - sent);
             if (count < 0)
                 die(errno, "client %ld did not take all of '%s'", client, path);
@@ -227,8 +227,8 @@ static void send_file(int connection)
 }
 
 /* The half-close. It puts a FIN behind the last byte: the client reads the rest of the file and then end-of-file. The
- * other direction stays open, and we can still read what the client says. close would give up both, and the client's
- * answer would be met with a reset (shutdown(2); RFC 9293, 3.6.1). */
+ * other direction stays open, and we can still read what the client says. Nothing else sends FIN before that is heard.
+ * A plain close would give up both directions, and the answer would meet a reset (shutdown(2); RFC 9293, 3.6.1). */
 static void half_close(int connection)
 {
     if (shutdown(connection, SHUT_WR) != 0)
@@ -288,7 +288,7 @@ static void hang_up(int connection)
 }
 
 /* Says where LISTENER listens: the kernel may have chosen the port. */
-static void print_place(int listener)
+static void tell_place(int listener)
 {
     struct sockaddr_storage here;
     socklen_t length = sizeof here;

@@ -142,10 +142,10 @@ draw() {
             if ($4 ~ /RST/) rows = rows note("reset: the connection is gone", right)
             if (right && $4 ~ /FIN/) { fin = end; fin_time = time }
             if (right && $6 + $10 > sent) sent = $6 + $10
-            if (right && sent == edge && $10 > 0 && run < first)
+            if (right && sent == edge && $10 > 0 && run < first && from == "")
                 rows = rows note("the window is used up: nothing more may go", 0, "shut")
             if (!right && $4 ~ /ACK/ && $8 + $12 > edge) {
-                if (sent == edge && run < first && "shut" in told)
+                if (sent == edge && sent > 0 && run < first && from == "" && "shut" in told)
                     rows = rows note("it opens again: " ($8 + $12 - sent) " bytes may come", 1, "open")
                 edge = $8 + $12
             }
@@ -225,7 +225,7 @@ draw() {
             must_be("the last of " sent " bytes", 1)
             must_be("FIN: that was all", 1)
             must_be("ACK of the FIN", 0)
-            if (guess) put(note("kept up to 40 ms, to travel with data", 1, "kept"))
+            if (guess) put(note("kept some 40 ms, to travel with data", 1, "kept"))
         }
         side == "server" && ($3 == "CLOSED" || /acknowledgement received/) {
             must_be("\"I have recv the data,Thank you\"", 0)
@@ -261,7 +261,8 @@ show_pair() {
     play_pair '-d 1' -v
     draw 4
     echo
-    sed -n 's/^[^ ]* \([a-z]*\) .* \(total: \)\(.*\)/\1: \3/p; s/^[^ ]* \([a-z]*\) .* \(waits for room: .*\)/\1: \2/p' story
+    sed -n 's/^[^ ]* \([a-z]*\) .* total: \(.*\)/\1: \2/p
+        s/^[^ ]* \([a-z]*\) .* \(waits for room: .*\)/\1: \2/p' story
     cmp client.c log.txt || exit 1
     tell '' 'client.c and log.txt are identical.'
 }
@@ -282,13 +283,14 @@ show_close() {
         ./client -v -t 20 -p PORT log.txt
     draw_all 1 ''
     tell 'The server is content and knows nothing.' '' \
-        'Ours, from its last bytes on. It hears the answer, and only then it closes:' ''
+        'Ours, from its last bytes on. It hears the answer, and only then does it close:' ''
     play_pair '' -v
     draw_all 1 "$last_bytes"
 
     # Both servers meet the same client. It reads when the server has said that it has closed, its half or all.
     set -- tests/peer connect PORT buffers 1025 put "$thanks" say 'write() sends the thanks; no read() yet' \
-        says server.out close say 'now it reads' into early say 'read() returns 0: end-of-file' close say 'close() returns 0'
+        says server.out close say 'now it reads' into early say 'read() returns 0: end-of-file' close \
+        say 'close() returns 0'
     tell '' '(b) A client in a hurry, which sends its thanks, 30 bytes, before it reads. The' \
         'server reads 1 of these bytes, and then it closes. With 29 bytes unread, close' \
         'resets the connection at once, and what write() had taken is thrown away.' ''

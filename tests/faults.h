@@ -505,7 +505,6 @@ static inline int faulty_statx(int directory, const char *path, int flags, unsig
 #define fsync(...)       faulty_fsync(__VA_ARGS__)
 #define fstat(...)       faulty_fstat(__VA_ARGS__)
 #define clock_gettime(...) faulty_clock_gettime(__VA_ARGS__)
-#define sync()           note("flushed all\n") /* which could take as long as others like */
 #define syncfs(...)      (fault("syncfs", "!EIO") != 0 ? -1 : (note("flushed all\n"), 0))
 
 /* The table: what may befall the call (from its manual page, what matters for these programs), what it returns then,

@@ -19,7 +19,7 @@
  * within LIMIT seconds.
  *
  * In the other forms "< FILE" and "> FILE" do what they do in a shell; without them it is /dev/null. They print two
- * numbers of seconds: from the start of the first client, or of COMMAND, to the end of all; and the processor time, user
+ * numbers of seconds: from the start of the first client, or of COMMAND, to the end of all; and processor time, user
  * and system, of all that was started and waited for. Exit with 0 if all ended with 0, 77 if it cannot be seen who
  * listens, 1 otherwise.
  *

@@ -75,8 +75,11 @@ test_refusals() {
     run "$server" -p 0 text @ env FAULT_BOOK="$work/book" "$client_faults" -p PORT p/got
     for error in EBADF EINVAL ENOTSUP ENOSYS; do
         old_file 644
-        run "$server" -p 0 text @ env FAULT="fsync $(last_call fsync) $error" "$client_faults" -p PORT place/kept
+        rm -f flushed
+        run "$server" -p 0 text @ env FAULT_BOOK="$work/flushed" FAULT="fsync $(last_call fsync) $error" \
+            "$client_faults" -p PORT place/kept
         check "a directory that cannot be flushed, $error" arrived text place/kept
+        ! shows_all || check "a directory that cannot be flushed, $error: all of it is" grep -q '^flushed all' flushed
         check "a directory that cannot be flushed, $error: no word about it" said client ''
     done
     if grep -q lgetxattr book; then

@@ -278,7 +278,8 @@ test_traces() {
     make_file random 3000000
     began=$(date +%H:%M)
     run "$server" -v -b 64K -p 0 random @ "$peer" connect PORT says p/server.err 'buffer is full' sh 'sleep 1.5' \
-        into p/got says p/server.err 'waits for the answer' put "$thanks" says p/server.err 'acknowledgement received' close
+        into p/got says p/server.err 'waits for the answer' put "$thanks" \
+        says p/server.err 'acknowledgement received' close
     check 'the server with -v' arrived random
     story server <<'END'
 LISTEN listening
