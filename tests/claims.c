@@ -104,7 +104,7 @@ static void reset_on_close(int fd)
 
 static int port_of(int fd)
 {
-    struct sockaddr_in address;
+    struct sockaddr_in address = { 0 };
     socklen_t length = sizeof address;
 
     must(getsockname(fd, (struct sockaddr *)&address, &length), "getsockname");
@@ -796,7 +796,7 @@ static void close_wait(void)
     far = port_of(peer);
     must(close(peer), "close");
     expect_to_read(here, 0, 0);
-    pause_for(QUIET_MILLISECONDS * 1000);
+    pause_for(QUIET_MILLISECONDS * 1000L);
     expect_state(here, "CLOSE_WAIT");
     must(close(here), "close");
     expect_in_table("after its own close, this side", near, far, "none");

@@ -44,7 +44,7 @@ static void file_to_text(const char *name, char text[64])
     struct stat file;
 
     if (lstat(name, &file) != 0)
-        strcpy(text, "not there");
+        snprintf(text, 64, "not there");
     else
         snprintf(text, 64, "%o %u:%u %c", (unsigned)file.st_mode & 07777, file.st_uid, file.st_gid,
                  lgetxattr(name, "system.posix_acl_access", NULL, 0) > 0 ? '+' : '-');

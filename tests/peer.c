@@ -315,6 +315,7 @@ static int hold(char **words)
 static int on_terminal(char **words)
 {
     struct winsize size = { .ws_row = 24 };
+    const char *columns = getenv("TERMINAL_COLUMNS");
     int master = must(posix_openpt(O_RDWR | O_NOCTTY), "terminal"), slave;
     char text[1024];
     ssize_t count;
@@ -324,8 +325,8 @@ static int on_terminal(char **words)
     must(grantpt(master), "grantpt");
     must(unlockpt(master), "unlockpt");
     slave = must(open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC), "terminal");
-    if (getenv("TERMINAL_COLUMNS") != NULL) {
-        size.ws_col = (unsigned short)atoi(getenv("TERMINAL_COLUMNS"));
+    if (columns != NULL) {
+        size.ws_col = (unsigned short)atoi(columns);
         must(ioctl(slave, TIOCSWINSZ, &size), "terminal");
     }
     pid = start_program(words, STDIN_FILENO, STDOUT_FILENO, slave);
