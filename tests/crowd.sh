@@ -14,7 +14,7 @@ crowd() {
     rm -f ended go
     run sh -c 'trap : TERM # a signal to all is not for this shell, but for what it starts
         sh -c "echo \$\$ >pid; '"$3"'; exec \"\$@\"" - "$@"; s=$?; echo >ended; exit $s' - \
-        "$4" -k -p 0 -b "$5" source @ sh -c 'port=$0
+        "$4" -k -t 300 -p 0 -b "$5" source @ sh -c 'port=$0
 . ./beside
 '"$6" PORT
     check "$1: the script" is "$c $(cat p/client.out)" '0 '
