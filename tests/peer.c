@@ -36,7 +36,7 @@
 #include <sys/ioctl.h>
 #include <sys/un.h>
 
-enum { PIECE = 1025, TEXT_ROOM = 4096, LIMIT = 100, READS_A_SECOND = 100 };
+enum { PIECE = 1025, TEXT_ROOM = 4096, LIMIT = 180, READS_A_SECOND = 100 };
 
 static const char *side; /* server or client */
 static int connection;
