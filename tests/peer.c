@@ -11,7 +11,7 @@
  *     quiet MS         fails if anything comes within MS          flood N        sends N bytes while they are taken
  *     fin              shutdown(SHUT_WR)                          pad N          the same, of NUL bytes
  *     reset            closes with a reset                        close          closes
- *     wait FILE        waits until there is such a file, for a minute at most
+ *     wait FILE        waits until there is such a file, for some minutes at most
  *     says FILE TEXT   the same, until it holds TEXT              sh COMMAND     runs COMMAND
  *     stay             waits until the other side has closed both directions or reset them
  *     buffers N        sizes of the socket buffers; first only
@@ -147,12 +147,12 @@ static void say(const char *what)
     fprintf(stderr, "%s.%06ld %s %-11s %s\n", clock, now.tv_nsec / 1000, side, "-", what);
 }
 
-/* Waits until there is the file NAME and TEXT stands in it. Fails if it does not within a minute: only what is broken
+/* Waits until there is the file NAME and TEXT stands in it. Fails if it does not within 150 s: only what is broken
  * takes so long. */
 static void wait_for_text(const char *name, const char *text)
 {
     static char there[1 << 22];
-    const int64_t until = microseconds() + 60 * INT64_C(1000000);
+    const int64_t until = microseconds() + 150 * INT64_C(1000000);
 
     while (get_file(name, there, sizeof there) < 0 || strstr(there, text) == NULL) {
         errno = ETIMEDOUT;
