@@ -94,10 +94,10 @@ int main(int argc, char *argv[])
 /* ---- The story ------------------------------------------------------------------------------------------------- */
 
 /* Tries the addresses for -a and -p in turn, and returns a socket that listens on the first that works. A port that is
- * taken is an error: a client that tries the addresses in the same order would find another server. When a program
- * dies, its kernel closes its connections, and to the client that looks like the end of the file. So every close shall
- * send a reset instead, until fin_on_close is called: so the client reads end-of-file only if we got as far as
- * shutdown, which sends FIN without closing. After an error, a signal or a crash it sees an error. */
+ * taken is an error: a client that tries the addresses in the same order would find another server.
+ * When a program dies, its kernel closes its connections, and to the client that looks like the end of the file. We
+ * have every close send a reset instead, until fin_on_close is called. So the client reads end-of-file only if we got
+ * as far as shutdown, which sends FIN without closing. After an error, a signal or a crash it sees an error. */
 static int listen_for_clients(void)
 {
     const int on = 1;
