@@ -15,9 +15,9 @@ CFLAGS ?= -O2
 ASKED = $(PORTABLE:0=)
 COMPILE = $(CC) $(CPPFLAGS) $(ASKED:1=-DPORTABLE) $(STRICT) $(CFLAGS)
 
-TOOLS = tests/claims tests/lanes tests/link tests/meddle tests/packets tests/pair tests/peer \
-    tests/torture
-FAULTY = tests/server-faults tests/client-faults
+TOOLS = tests/lesson/claims tests/tools/run_sections tests/tools/cable tests/tools/tamper tests/tools/packets tests/tools/run_pair tests/tools/peer \
+    tests/faults/torture
+FAULTY = tests/faults/server-faults tests/faults/client-faults
 
 .SUFFIXES: .c
 .c:
@@ -27,11 +27,11 @@ all: server client
 
 server client: common.h tests/.flags
 
-$(TOOLS): tests/tools.h tests/.flags
+$(TOOLS): tests/tools/tools.h tests/.flags
 
-tests/claims tests/packets: tests/wire.h
+tests/lesson/claims tests/tools/packets: tests/tools/wire.h
 
-tests/peer $(FAULTY): tests/errors.h
+tests/tools/peer $(FAULTY): tests/faults/errors.h
 
 # Remembers how things were compiled, so that other flags compile them anew.
 tests/.flags: always
@@ -40,23 +40,23 @@ tests/.flags: always
 tools: $(TOOLS) $(FAULTY)
 
 # Both programs with calls that can be made to fail.
-$(FAULTY): server.c client.c common.h tests/faults.h tests/.flags
+$(FAULTY): server.c client.c common.h tests/faults/faults.h tests/.flags
 
-tests/server-faults:
-	$(COMPILE) -include tests/faults.h $(LDFLAGS) -o $@ server.c $(LDLIBS)
+tests/faults/server-faults:
+	$(COMPILE) -include tests/faults/faults.h $(LDFLAGS) -o $@ server.c $(LDLIBS)
 
-tests/client-faults:
-	$(COMPILE) -include tests/faults.h $(LDFLAGS) -o $@ client.c $(LDLIBS)
+tests/faults/client-faults:
+	$(COMPILE) -include tests/faults/faults.h $(LDFLAGS) -o $@ client.c $(LDLIBS)
 
-demo: all tests/packets tests/pair tests/peer
-	@sh tests/demo.sh $(SHOW)
+demo: all tests/tools/packets tests/tools/run_pair tests/tools/peer
+	@sh tests/demo/demo.sh $(SHOW)
 
 test: all tools
 	@sh tests/run.sh
 
 # SIZE, ROUNDS and SEED in the environment are its too.
 bench: all tools
-	@CC='$(CC)' sh tests/bench.sh $(BENCH)
+	@CC='$(CC)' sh tests/bench/bench.sh $(BENCH)
 
 always:
 

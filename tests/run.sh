@@ -6,7 +6,7 @@
 #     sh tests/run.sh wire sources     only these
 #     SEED=7 sh tests/run.sh           the same sample of the long tests every time; LONG=1 runs all of them
 #
-# A line appears as each section ends (tests/lanes.c runs this file again for each, in a directory of its own), then
+# A line appears as each section ends (tests/tools/run_sections.c runs this file again for each, in a directory of its own), then
 # `N passed, N failed`. To add a test, write a section, here or in one of the files beside this one that are read below:
 #
 #     test_short() {
@@ -23,19 +23,19 @@ set -u
 export LC_ALL=C
 
 root=$(cd "${0%/*}/.." && pwd) || exit 1
-server=$root/server client=$root/client pair=$root/tests/pair peer=$root/tests/peer meddle=$root/tests/meddle
-client_faults=$root/tests/client-faults server_faults=$root/tests/server-faults
+server=$root/server client=$root/client pair=$root/tests/tools/run_pair peer=$root/tests/tools/peer tamper=$root/tests/tools/tamper
+client_faults=$root/tests/faults/client-faults server_faults=$root/tests/faults/server-faults
 LONG=${LONG-} SEED=${SEED-$(date +%s)}
 work=$PWD passed=0 failed=0 skipped=0 last=''
 thanks='I have recv the data,Thank you'
 newline='
 '
-export root server client peer meddle client_faults server_faults LONG SEED work thanks
+export root server client peer tamper client_faults server_faults LONG SEED work thanks
 
 files='places promises crowd shows readme' # more sections, which need what is above and use what is below
 for more in $files; do
     # shellcheck disable=SC1090 # these
-    . "$root/tests/$more.sh"
+    . "$root/tests/sections/$more.sh"
 done
 
 # ---- Helpers ------------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ skip() {
     echo "skipped: $section: $1"
 }
 
-# Runs a server and a client; see tests/pair.c. What is left of that is in p. Sets s and c to their statuses.
+# Runs a server and a client; see tests/tools/run_pair.c. What is left of that is in p. Sets s and c to their statuses.
 run() {
     [ ! -e got ] || rm -rf got # pair itself removes p/got
     "$pair" p "$@" || {
@@ -90,7 +90,7 @@ alone() {
 # Runs a command as somebody who is not root: as the user nobody if we are root.
 as_nobody() {
     if [ "$(id -u)" = 0 ]; then
-        "$meddle" as 65534 65534 "$@"
+        "$tamper" as 65534 65534 "$@"
     else
         "$@"
     fi
@@ -648,7 +648,7 @@ test_waits() { # early
 
 # ---- What cannot be seen from outside -----------------------------------------------------------------------------
 
-# The calls of the programs in their order, as tests/faults.h notes them; and what becomes of some failures, beside
+# The calls of the programs in their order, as tests/faults/faults.h notes them; and what becomes of some failures, beside
 # what make torture, which makes every call fail, can know about all of them.
 test_order() {
     make_hole large 65
@@ -746,24 +746,24 @@ sequence() {
 # ---- Programs of their own, which see for themselves what is right -------------------------------------------------
 
 # What is said about TCP, tried out.
-test_claims() { exec "$root/tests/claims"; }
+test_claims() { exec "$root/tests/lesson/claims"; }
 
 # Every call that may fail is made to fail, and before every call the programs are ended by a signal.
 test_torture() { # early long
     [ -n "$LONG" ] || set -- -n 450 # there are about 400 kinds of failure, and each comes once
-    exec "$root/tests/torture" -j 12 "$@" -s "$SEED" "$server_faults" "$client_faults"
+    exec "$root/tests/faults/torture" -j 12 "$@" -s "$SEED" "$server_faults" "$client_faults"
 }
 
 # A network that loses, delays, doubles, reorders and damages packets, and a cable that is cut.
 test_network() { # early long
-    exec sh "$root/tests/network.sh"
+    exec sh "$root/tests/tools/network.sh"
 }
 
 # ---- The run ------------------------------------------------------------------------------------------------------
 
 # Prints the names of the sections, in the order of the files, but for those that the sed commands $1 delete.
 sections() {
-    for more in run $files; do
+    for more in run $(printf "sections/%s " $files); do
         sed -n "/^test_/!d; $1; s/() .*//; s/^test_//p" "$root/tests/$more.sh"
     done
 }
@@ -780,7 +780,7 @@ if [ "${1-}" != -s ]; then
     fi
     echo "SEED=$SEED repeats what is left to chance"
     # Nobody reads standard input, and if it is closed, no section shall find something else there.
-    echo "$@";    exec </dev/null "$root/tests/lanes" -j "${LANES-3}" -t "$([ -n "$LONG" ] && echo 0 || echo 600)" \
+    echo "$@";    exec </dev/null "$root/tests/tools/run_sections" -j "${LANES-3}" -t "$([ -n "$LONG" ] && echo 0 || echo 600)" \
         "$root/tests/run.sh" "$@"
 fi
 

@@ -3,13 +3,13 @@
 #
 #     sh tests/run.sh crowd            LONG=1 in the environment: a larger crowd
 #
-# Where it matters that the server does not spin, it is tests/server-faults, which is aborted if it does (see faults.h).
+# Where it matters that the server does not spin, it is tests/faults/server-faults, which is aborted if it does (see faults.h).
 # shellcheck shell=sh disable=SC2016,SC2154 # see run.sh: single quotes, and what is set there
 
 # Runs the server $4 -k with -b $5, after the shell command $3, and beside it the script $6, which complains on standard
 # output. It has the functions of the file beside, $port, and $pid, the server's. Checks that the server ended with
 # status $2, has been thanked $7 times, and has not torn a line. $1 is the name of the test. That no process of the
-# server is left is seen by tests/pair, which waits for all that have its standard error.
+# server is left is seen by tests/tools/run_pair, which waits for all that have its standard error.
 crowd() {
     rm -f ended go
     run sh -c 'trap : TERM # a signal to all is not for this shell, but for what it starts

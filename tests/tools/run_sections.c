@@ -1,7 +1,7 @@
 /*
- * lanes.c - runs the sections of tests/run.sh, two at a time, and tells of each as it ends.
+ * run_sections.c - runs the sections of tests/run.sh, two at a time, and tells of each as it ends.
  *
- *     tests/lanes [-j LANES] [-t SECONDS] SCRIPT SECTION...
+ *     tests/tools/run_sections [-j LANES] [-t SECONDS] SCRIPT SECTION...
  *
  * runs "sh SCRIPT -s SECTION" for each SECTION, LANES (2) at a time, and ends a section that takes more than SECONDS.
  *
@@ -185,7 +185,7 @@ int main(int argc, char *argv[])
     int letter, count = 2, running = 0, ended, silent = 0, came;
     char path[PATH_MAX];
 
-    begin("lanes");
+    begin("run_sections");
     while ((letter = getopt(argc, argv, "+j:t:")) != -1)
         *(letter == 't' ? &limit : &count) = letter == '?' ? 0 : atoi(optarg);
     if (count < 1 || count > LANES_MAX || argc - optind < 2) {

@@ -1,7 +1,7 @@
 # places.sh - tests the pair on machines, disks and networks that are not as others are. Read by tests/run.sh, whose
 # helpers it uses.
 #
-# What a machine with root and a dozen file systems would show is imitated by tests/faults.h (PLACE and FAULT there), so
+# What a machine with root and a dozen file systems would show is imitated by tests/faults/faults.h (PLACE and FAULT there), so
 # that everybody sees it; what the kernel lets anybody do in a namespace of his own is done there.
 # shellcheck shell=sh disable=SC2016,SC2034,SC2154 # quotes are for inner shells; run.sh sets and uses the rest
 
@@ -123,7 +123,7 @@ test_rename() {
         check "somebody else's file in a directory with $mode" refused "client: cannot *'place/kept', somebody else's *"
     done
     chmod 1777 place
-    set -- "$meddle" as 65534 65534 "$client"
+    set -- "$tamper" as 65534 65534 "$client"
     if [ "$(id -u)" = 0 ] && "$@" -h >/dev/null 2>&1; then
         chmod 755 . && chmod 666 place/kept
         client_alone "$@" -p 1 place/kept
@@ -138,7 +138,7 @@ test_rename() {
     check 'a FIFO that somebody has planted: the reason' said client "client: cannot *'place/fifo', somebody else's *"
     # Who may write and search, but not read.
     mkdir box && chmod 733 box
-    set -- "$meddle" as 65534 65534
+    set -- "$tamper" as 65534 65534
     [ "$(id -u)" = 0 ] || { chmod 333 box && set -- env; }
     rm -f book && : >book && chmod 666 book
     if "$@" "$client_faults" -h >/dev/null 2>&1; then

@@ -25,7 +25,7 @@
  * A sample begins with one case of every kind, which is a call of one side and a failure, however often it is made.
  * Each promise that was broken is printed with the case, for -o. Read main, then torture, run and judge.
  */
-#include "tools.h"
+#include "../tools/tools.h"
 
 #include <inttypes.h>
 

@@ -57,7 +57,7 @@ terminals() {
     terminal "$1" first &
     tries=0
     until listens || [ -e first.status ]; do
-        if [ $((tries += 1)) -gt 1000 ]; then # whatever waits there is ended by tests/lanes
+        if [ $((tries += 1)) -gt 1000 ]; then # whatever waits there is ended by tests/tools/run_sections
             check "$(cat "$1"): somebody listens on port 8080" false
             echo "$passed passed, $failed failed"
             exit 1
@@ -143,7 +143,7 @@ check_code() {
 
 # What can be checked without running what the README says.
 check_words() {
-    "$root/tests/claims" -l | sed 's/^[0-9]* `\([^`]*\)`.*/\1/' >known
+    "$root/tests/lesson/claims" -l | sed 's/^[0-9]* `\([^`]*\)`.*/\1/' >known
     tr '[' '\n' <prose | tr ']' '\n' | grep '^`[a-z`, -]*`$' | tr -d '` ' | tr ',' '\n' >named
     check 'it names experiments' at_least "$(wc -l <named)" 10
     check 'and there are these' found_in named known
@@ -157,11 +157,11 @@ check_words() {
 }
 
 test_readme() {
-    # tests/packets makes the namespace. That it had no room for all packets does not matter here.
+    # tests/tools/packets makes the namespace. That it had no room for all packets does not matter here.
     if [ -z "${IN_NAMESPACE-}" ]; then
-        alone "$root/tests/packets" wire readlink /proc/self/ns/net
+        alone "$root/tests/tools/packets" wire readlink /proc/self/ns/net
         if [ "$status" = 0 ] && [ "$(cat out)" != "$(readlink /proc/self/ns/net)" ]; then
-            IN_NAMESPACE=yes exec "$root/tests/packets" wire sh "$root/tests/run.sh" -s readme 2>/dev/null
+            IN_NAMESPACE=yes exec "$root/tests/tools/packets" wire sh "$root/tests/run.sh" -s readme 2>/dev/null
         fi
     fi
     exec 2>&1 3>&- 4>&- # the connection is descriptor 4 where nothing is inherited
@@ -182,7 +182,7 @@ PATH=${PATH#*:}
 unset MAKEFLAGS MAKELEVEL MFLAGS
 recipe=$(make -n "$@") || exit
 case $1 in
-    demo) eval "$(echo "$recipe" | grep '^sh tests/demo.sh')" ;;
+    demo) eval "$(echo "$recipe" | grep '^sh tests/demo/demo.sh')" ;;
 esac
 END
     chmod 755 bin/make
@@ -232,7 +232,7 @@ END
             *sha256sum*) sums="${sums-} $(cut -d ' ' -f 1 out)" ;;
             *'- >PART'*) head -c 1000 client.c >tree/PART ;; # as if it had broken off
             *'>>PART'*) check 'the parts are the file' same client.c tree/PART ;;
-            *'| tar x'*) check 'the directory' grep -q '^tests/readme.sh' second ;;
+            *'| tar x'*) check 'the directory' grep -q '^tests/sections/readme.sh' second ;;
             *'>copy'*) check 'the copy of another program' same client.c tree/copy; rm -f tree/copy ;;
         esac
     done

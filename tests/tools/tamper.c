@@ -1,18 +1,18 @@
 /*
- * meddle.c - changes a program's files under its feet in ways that a shell cannot, between any two system calls.
+ * tamper.c - changes a program's files under its feet in ways that a shell cannot, between any two system calls.
  *
- *     meddle early FILE DEED AFTER COMMAND...   runs COMMAND over and over; each time DEED is done at a later moment
+ *     tamper early FILE DEED AFTER COMMAND...   runs COMMAND over and over; each time DEED is done at a later moment
  *                                               before it gives a file its name. Prints each time how it ended and
  *                                               what FILE is then; AFTER puts all back as it was
- *     meddle watch DIRECTORY COMMAND...         runs COMMAND, and prints what the client's temporary file in DIRECTORY
+ *     tamper watch DIRECTORY COMMAND...         runs COMMAND, and prints what the client's temporary file in DIRECTORY
  *                                               is, whenever a system call has changed that
- *     meddle state FILE...                      prints what each FILE is: mode, owner, group, and + if it has an access
+ *     tamper state FILE...                      prints what each FILE is: mode, owner, group, and + if it has an access
  *                                               control list, or -
- *     meddle acl FILE                           gives it one: 1234 and 4321 may do all, its group nothing
- *     meddle default DIRECTORY                  gives that to new files there
- *     meddle as UID GID,... COMMAND...          runs COMMAND as this user in these groups
- *     meddle noshare COMMAND...                 runs COMMAND without the right to make namespaces
- *     meddle lease FILE COMMAND...              runs COMMAND; whoever else opens FILE has to wait until we have been
+ *     tamper acl FILE                           gives it one: 1234 and 4321 may do all, its group nothing
+ *     tamper default DIRECTORY                  gives that to new files there
+ *     tamper as UID GID,... COMMAND...          runs COMMAND as this user in these groups
+ *     tamper noshare COMMAND...                 runs COMMAND without the right to make namespaces
+ *     tamper lease FILE COMMAND...              runs COMMAND; whoever else opens FILE has to wait until we have been
  *                                               told so and have let go of it
  *
  * DEED and AFTER are "put A B", which makes B one more name of A in place of what it was; "link TARGET B", the same
@@ -144,10 +144,10 @@ static void act(const char *deed, pid_t pid)
         must(kill(pid, number), deed);
     else if (sscanf(deed, "remove %4095s", one) == 1)
         must(unlink(one) == 0 || errno == ENOENT ? 0 : -1, deed);
-    else if ((sscanf(deed, "put %4095s %4095s", one, two) == 2 && link(one, "meddle.new") == 0) ||
-             (sscanf(deed, "link %4095s %4095s", one, two) == 2 && symlink(one, "meddle.new") == 0)) {
-        must(rename("meddle.new", two), deed);
-        unlink("meddle.new"); /* rename leaves it if both are the same file */
+    else if ((sscanf(deed, "put %4095s %4095s", one, two) == 2 && link(one, "tamper.new") == 0) ||
+             (sscanf(deed, "link %4095s %4095s", one, two) == 2 && symlink(one, "tamper.new") == 0)) {
+        must(rename("tamper.new", two), deed);
+        unlink("tamper.new"); /* rename leaves it if both are the same file */
     } else if (*deed != '\0')
         die(deed);
 }
@@ -255,7 +255,7 @@ static int as(char **words)
     for (char *group = strtok(words[1], ","); group != NULL && count < 16; group = strtok(NULL, ","))
         groups[count++] = (gid_t)atol(group);
     if (setgroups(count, groups) != 0 || setgid(groups[0]) != 0 || setuid((uid_t)atol(words[0])) != 0) {
-        perror("meddle: as");
+        perror("tamper: as");
         return CANNOT;
     }
     execvp(words[2], words + 2);
@@ -278,7 +278,7 @@ static int noshare(char **words)
     /* Only who is not root has to promise that nothing he runs is set-user-ID. */
     if (prctl(PR_SET_SECCOMP, FILTER, &program) != 0 &&
         (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, FILTER, &program) != 0)) {
-        perror("meddle: noshare");
+        perror("tamper: noshare");
         return CANNOT;
     }
     execvp(words[0], words);
@@ -301,12 +301,12 @@ int main(int argc, char *argv[])
         { "as", 3, ON_LINUX(as) }, { "noshare", 1, ON_LINUX(noshare) },
     };
 
-    begin("meddle");
+    begin("tamper");
     for (size_t i = 0; argc > 1 && i < ELEMENTS(modes); i++)
         if (strcmp(argv[1], modes[i].name) == 0 && argc - 2 >= modes[i].least)
             return modes[i].function != NULL ? modes[i].function(argv + 2) : CANNOT;
-    fputs("usage: meddle early FILE DEED AFTER COMMAND... | watch DIRECTORY COMMAND... | state FILE... | acl FILE |\n"
-          "       meddle default DIRECTORY | lease FILE COMMAND... | as UID GID,... COMMAND... | noshare COMMAND...\n",
+    fputs("usage: tamper early FILE DEED AFTER COMMAND... | watch DIRECTORY COMMAND... | state FILE... | acl FILE |\n"
+          "       tamper default DIRECTORY | lease FILE COMMAND... | as UID GID,... COMMAND... | noshare COMMAND...\n",
           stderr);
     return 2;
 }

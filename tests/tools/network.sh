@@ -3,13 +3,13 @@
 # whole file arrives, or the side that can know says that it did not. What gets lost, doubled, damaged or out of order
 # on the way is mended below our programs, and not tried here.
 #
-#     sh tests/network.sh                            LONG=1 in the environment: also what takes two and a half minutes
-#     sh tests/network.sh run 'OPTION...' COMMAND    runs COMMAND at the near end of a cable with options of tests/link
+#     sh tests/tools/network.sh                            LONG=1 in the environment: also what takes two and a half minutes
+#     sh tests/tools/network.sh run 'OPTION...' COMMAND    runs COMMAND at the near end of a cable with options of tests/tools/cable
 #
-# Needs server, client, tests/pair and tests/link, which is the cable; see there what it does to packets. COMMAND finds
+# Needs server, client, tests/tools/run_pair and tests/tools/cable, which is the cable; see there what it does to packets. COMMAND finds
 # in FAR what to put before a command for the far end. To try a round trip of 20 ms (10 there and 10 back):
 #
-#     sh tests/network.sh run '-d 10' tests/pair DIRECTORY sh -c 'exec $FAR ./server -a 10.77.0.2 -b 64K -p 0 FILE' @ \
+#     sh tests/tools/network.sh run '-d 10' tests/tools/run_pair DIRECTORY sh -c 'exec $FAR ./server -a 10.77.0.2 -b 64K -p 0 FILE' @ \
 #         ./client -a 10.77.0.2 -b 64K -p PORT /dev/null
 #
 # In that form it exits with the status of COMMAND, or with 77 where this cannot be done.
@@ -19,7 +19,7 @@
 # process in there ends, however it ends. Every test has a cable of its own, and all run at the same time: mostly they
 # wait.
 set -u
-root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+root=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
 
 give_up() { # WHY: nothing can be done here
     [ "$running" != run ] || { echo "network.sh: $1" >&2 && exit 77; }
@@ -41,7 +41,7 @@ if [ "${1-}" != inside ]; then
     trap 'trap "" HUP INT TERM; exit 130' HUP INT TERM # a second signal must not interrupt what follows from the first
     # Whoever is inside may just be creating a file, until the kernel has ended the last of them.
     trap '[ -z "$inside" ] || kill -KILL "$inside"; until rm -rf "$work" 2>/dev/null; do :; done' EXIT
-    enter sh "$root/tests/network.sh" inside "$work" "$@" & # in the background, for wait can be interrupted
+    enter sh "$root/tests/tools/network.sh" inside "$work" "$@" & # in the background, for wait can be interrupted
     inside=$!
     wait $inside
     status=$? inside=
@@ -55,7 +55,7 @@ work=$2 at=$2 && shift 2 && running=${1-}
 # Lays a cable with these options between new namespaces: sets link, near and far. What link says is read from 3.
 cable() {
     mkfifo "$at/line" || exit 1
-    "$root/tests/link" "$@" >"$at/line" 2>"$at/link" &
+    "$root/tests/tools/cable" "$@" >"$at/line" 2>"$at/link" &
     link=$!
     exec 3<"$at/line"
     read -r near far <&3 || {
@@ -93,7 +93,7 @@ transfer() { # NAME 'STATUS-OF-SERVER STATUS-OF-CLIENT' OF-LINK OF-SERVER OF-CLI
     what=$work/file
     [ $# -lt 6 ] || { what=$at/pipe && mkfifo "$what" && { $6 >"$what" & }; }
     # shellcheck disable=SC2086 # options are words
-    "$root/tests/pair" "$at/p" nsenter --net="$far" "$root/server" -a $address -p 0 $4 "$what" @ \
+    "$root/tests/tools/run_pair" "$at/p" nsenter --net="$far" "$root/server" -a $address -p 0 $4 "$what" @ \
         nsenter --net="$near" "$root/client" -a $address -p PORT $5 "$at/in/file"
     kill $link && wait $link
     result=FAILED

@@ -12,11 +12,11 @@
  * explanation" is one that many tutorials on socket buffers repeat, rightly or wrongly. On another system, what only
  * Linux shows (TCP_INFO, /proc, packets) is said to be not seen.
  */
-#include "tools.h"
+#include "../tools/tools.h"
 #include <sys/ioctl.h>
 #ifdef __linux__
 #define ON_LINUX(run) run
-#include "wire.h"
+#include "../tools/wire.h"
 #include <netinet/tcp.h>
 #include <sys/syscall.h>
 enum { LINUX = 1 };

@@ -1,8 +1,8 @@
 #!/bin/sh
 # bench.sh - measures the pair, beside other programs that do the same, and says how to read it. Run by `make bench`.
 #
-#     sh tests/bench.sh                everything: ten minutes on a quiet machine
-#     sh tests/bench.sh large sweep    only these: large plain small sweep delay disk many
+#     sh tests/bench/bench.sh                everything: ten minutes on a quiet machine
+#     sh tests/bench/bench.sh large sweep    only these: large plain small sweep delay disk many
 #
 # In the environment: SIZE (512) of the large file in MiB, how many ROUNDS (15), and SEED for the order of the turns.
 # That file and its copy are in memory, /dev/shm or else TMPDIR. A copy that differs from the original ends the run.
@@ -10,8 +10,8 @@ set -u
 export LC_ALL=C
 
 rounds=${ROUNDS-15} size=${SIZE-512} seed=${SEED-$(awk 'BEGIN { srand(); print int(rand() * 10000) }')}
-root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
-server=$root/server client=$root/client peer=$root/tests/peer pair=$root/tests/pair
+root=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
+server=$root/server client=$root/client peer=$root/tests/tools/peer pair=$root/tests/tools/run_pair
 
 running='' work='' disk=''
 finish() {
@@ -41,7 +41,7 @@ send() {
         unflushed) set -- "$server" -b 0 -p 0 "$file" @ ./client-unflushed -b 0 -p PORT got ;;
         plain) set -- "$peer" listen buffers 1025 send "$file" fin eof @ "$peer" connect PORT buffers 1025 into got ;;
         sweep-*) file=$2-$b && set -- "$server" -b "$b" -p 0 "$file" @ "$client" -b "$b" -p PORT got ;;
-        delay-*) # across a cable of tests/network.sh
+        delay-*) # across a cable of tests/tools/network.sh
             file=$2-$b && set -- sh -c 'exec $FAR "$@"' sh "$server" -a 10.77.0.2 -b "$b" -p 0 "$file" @ \
                 "$client" -a 10.77.0.2 -b "$b" -p PORT got ;;
         nc) set -- nc -N -l 127.0.0.1 PORT '<' "$file" @ nc -d 127.0.0.1 PORT '>' got ;;
@@ -57,7 +57,7 @@ send() {
     esac
     case $name in *-k) set -- -k 100 -j 25 "$@" ;; esac
     set -- "$pair" -t "$@"
-    case $name in delay-*) set -- sh "$root/tests/network.sh" run -d10 "$@" ;; esac
+    case $name in delay-*) set -- sh "$root/tests/tools/network.sh" run -d10 "$@" ;; esac
     "$@" >figure 2>errors & # in the background, for wait can be interrupted
     running=$!
     wait $running || status=$?
@@ -145,7 +145,7 @@ sweep() {
 
 delay() {
     title 'The same with a round trip of 20 ms. In each, no more than a window can cross: that is what -b asks for.'
-    sh "$root/tests/network.sh" run -d10 true 2>/dev/null || { echo 'skipped: no network namespaces' && return; }
+    sh "$root/tests/tools/network.sh" run -d10 true 2>/dev/null || { echo 'skipped: no network namespaces' && return; }
     steps delay $(((rounds + 4) / 5)) 50
 }
 

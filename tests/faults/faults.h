@@ -2,9 +2,9 @@
  * faults.h - makes one chosen call of a program fail. Compiled into server and client, ahead of everything else, for
  * torture.c, which chooses every call in turn, and the scripts:
  *
- *     cc -include tests/faults.h -o tests/server-faults server.c
- *     FAULT='write-socket 2 ECONNRESET' tests/server-faults ...           its second write to a socket fails
- *     FAULT='accept 1 EMFILE-forever' tests/server-faults -k ...          its first accept fails, and each after it
+ *     cc -include tests/faults/faults.h -o tests/faults/server-faults server.c
+ *     FAULT='write-socket 2 ECONNRESET' tests/faults/server-faults ...           its second write to a socket fails
+ *     FAULT='accept 1 EMFILE-forever' tests/faults/server-faults -k ...          its first accept fails, and each after it
  *
  * Each call that may fail is replaced by a macro (the table at the end) or a function, which first asks fault whether
  * and how this call should fail. Calls are counted by name. Where the kind of descriptor matters, the name says it:

@@ -2,16 +2,16 @@
 # demo.sh - plays the pair in one terminal and draws what happened: the server on the left, the client on the right,
 # time downwards. Run by `make demo`, with the word as SHOW.
 #
-#     sh tests/demo.sh                 the traces of both (-v), with arrows for what must have crossed in between
-#     sh tests/demo.sh packets         the same, with every TCP segment that did cross, as the kernel saw it
-#     sh tests/demo.sh nobody          what happens if nobody ends his half: both wait
-#     sh tests/demo.sh close           what the half-close is for: servers that close instead, and ours
-#     sh tests/demo.sh killed          what the reset is for: a sender that is killed half-way, and ours
-#     sh tests/demo.sh transcripts     what both print, side by side
+#     sh tests/demo/demo.sh                 the traces of both (-v), with arrows for what must have crossed in between
+#     sh tests/demo/demo.sh packets         the same, with every TCP segment that did cross, as the kernel saw it
+#     sh tests/demo/demo.sh nobody          what happens if nobody ends his half: both wait
+#     sh tests/demo/demo.sh close           what the half-close is for: servers that close instead, and ours
+#     sh tests/demo/demo.sh killed          what the reset is for: a sender that is killed half-way, and ours
+#     sh tests/demo/demo.sh transcripts     what both print, side by side
 #
-# Packets are seen by tests/packets. Where it may not, a line says so, and the pictures are drawn from the traces. The
+# Packets are seen by tests/tools/packets. Where it may not, a line says so, and the pictures are drawn from the traces. The
 # client of the first two waits a second before it acknowledges (-d 1), so that you can see the server wait. If
-# something goes wrong, -t 20 ends it. The bad server, and the plain one, are tests/peer.
+# something goes wrong, -t 20 ends it. The bad server, and the plain one, are tests/tools/peer.
 # shellcheck disable=SC2016 # what stands in single quotes is for another shell
 set -u
 
@@ -29,10 +29,10 @@ tell() { printf '%s\n' "$@"; }
 
 # ---- Playing ------------------------------------------------------------------------------------------------------
 
-# Sets watch to what lets a command be watched: tests/packets and its file, or nothing, with a line that says why.
+# Sets watch to what lets a command be watched: tests/tools/packets and its file, or nothing, with a line that says why.
 watch_packets() {
-    if why=$(tests/packets wire true 2>&1); then
-        watch='tests/packets wire'
+    if why=$(tests/tools/packets wire true 2>&1); then
+        watch='tests/tools/packets wire'
         tell 'Arrows are TCP segments, with their flags, the number of their first byte (seq),' \
             'the number they expect next (ack), and their length. Numbers count from the SYN,' \
             'which is 0. The window says how many more bytes its side has room for.' ''
@@ -41,13 +41,13 @@ watch_packets() {
     fi
 }
 
-# Plays a server and a client, as tests/pair does. Leaves the story of both and of the packets in story, by time.
+# Plays a server and a client, as tests/tools/run_pair does. Leaves the story of both and of the packets in story, by time.
 # Sets said to what they put on standard error besides, and statuses to how they ended.
 play() {
     rm -f client.out client.err server.out server.err
     : >wire
     # shellcheck disable=SC2086 # words
-    $watch tests/pair . "$@" || {
+    $watch tests/tools/run_pair . "$@" || {
         echo 'The two could not be run.'
         exit 1
     }
@@ -271,7 +271,7 @@ show_nobody() {
     tell 'A server that sends the file, forgets shutdown(SHUT_WR), and waits for the' \
         'answer. Our client waits for the end. Every byte has arrived, and nobody says' \
         'anything any more: without -t 1, which ends it, both would wait for ever.' ''
-    play tests/peer listen send client.c say 'write() took all the bytes' say 'read() waits for the answer' \
+    play tests/tools/peer listen send client.c say 'write() took all the bytes' say 'read() waits for the answer' \
         get 30 say 'has the answer' @ ./client -v -t 1 -p PORT log.txt
     draw_all 1 ''
 }
@@ -279,7 +279,7 @@ show_nobody() {
 show_close() {
     tell '(a) A server that closes at once instead of shutdown(SHUT_WR). Our client gets' \
         'the file and answers. But close gave up both directions: nobody can hear it.' ''
-    play tests/peer listen send client.c say 'write() took all the bytes' close say 'close() returns 0; it exits' @ \
+    play tests/tools/peer listen send client.c say 'write() took all the bytes' close say 'close() returns 0; it exits' @ \
         ./client -v -t 20 -p PORT log.txt
     draw_all 1 ''
     tell 'The server is content and knows nothing.' '' \
@@ -288,13 +288,13 @@ show_close() {
     draw_all 1 "$last_bytes"
 
     # Both servers meet the same client. It reads when the server has said that it has closed, its half or all.
-    set -- tests/peer connect PORT buffers 1025 put "$thanks" say 'write() sends the thanks; no read() yet' \
+    set -- tests/tools/peer connect PORT buffers 1025 put "$thanks" say 'write() sends the thanks; no read() yet' \
         says server.out close say 'now it reads' into early say 'read() returns 0: end-of-file' close \
         say 'close() returns 0'
     tell '' '(b) A client in a hurry, which sends its thanks, 30 bytes, before it reads. The' \
         'server reads 1 of these bytes, and then it closes. With 29 bytes unread, close' \
         'resets the connection at once, and what write() had taken is thrown away.' ''
-    play tests/peer listen get 1 say 'read() returns 1 byte' send client.c say 'write() took all the bytes' close \
+    play tests/tools/peer listen get 1 say 'read() returns 1 byte' send client.c say 'write() took all the bytes' close \
         say 'close() returns 0, with 29 bytes unread' sh 'echo closed' @ "$@"
     draw_all 1 '' early
     tell '' 'Ours (-b 0), with the same client. It reads to the end before it closes:' ''
@@ -306,8 +306,8 @@ show_killed() {
     head -c $(($(wc -c <client.c) / 2)) client.c >half
     tell 'A plain sender is killed half-way. Its kernel closes the connection, with FIN,' \
         'as if all had been said, and a plain receiver takes half a file for the whole:' ''
-    play tests/peer listen send half say 'half is written, and now: kill -KILL' sh 'kill -KILL $PPID' @ \
-        tests/peer connect PORT into plain say 'read() returns 0: end-of-file' close say 'close() returns 0'
+    play tests/tools/peer listen send half say 'half is written, and now: kill -KILL' sh 'kill -KILL $PPID' @ \
+        tests/tools/peer connect PORT into plain say 'read() returns 0: end-of-file' close say 'close() returns 0'
     draw_all 2 '' plain
 
     tell '' 'Our server is killed half-way, while it sends what comes from a pipe. Its end is' \

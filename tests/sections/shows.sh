@@ -1,10 +1,10 @@
-# shows.sh - the section of run.sh about `make demo`: it draws what happened. Checks tests/packets first, then each
+# shows.sh - the section of run.sh about `make demo`: it draws what happened. Checks tests/tools/packets first, then each
 # picture by the numbers in it: with packets and without, as the user nobody as well, and several at once.
 #
 #     sh tests/run.sh shows
 # shellcheck shell=sh disable=SC2154,SC2016 # see run.sh: what is set there, and single quotes
 
-# Sums up the segments that tests/packets wrote to the file $1: what begins or ends something, the bytes of each side,
+# Sums up the segments that tests/tools/packets wrote to the file $1: what begins or ends something, the bytes of each side,
 # whether the numbers add up, whether the server respected the window, and whether the time goes on.
 sum_up() {
     awk '
@@ -41,7 +41,7 @@ good() {
         "acknowledged $(($1 + 2)) and $(($2 + 2)); all adds up"
 }
 
-# Sums up picture number $1 in the file show: turns it into lines like those of tests/packets, without the time. What is
+# Sums up picture number $1 in the file show: turns it into lines like those of tests/tools/packets, without the time. What is
 # only counted there becomes one segment that is as long as all of them, and an ACK that lets it pass.
 picture() {
     awk -v wanted="$1" '
@@ -76,7 +76,7 @@ shows_flags() { is "$(picture "$1" | sed 's/;.*//')" "$2"; }
 demo() {
     mkdir -p shown && chmod 777 shown
     began=$(date +%s)
-    (cd "$1" && ${3-} env TMPDIR="$work/shown" sh tests/demo.sh "$2") >show 2>&1
+    (cd "$1" && ${3-} env TMPDIR="$work/shown" sh tests/demo/demo.sh "$2") >show 2>&1
     status=$?
     took=$(($(date +%s) - began))
     ends=$(sed -n 's/^Exit status .*: //p' show | tr '\n' ';')
@@ -142,9 +142,9 @@ show_all_packets() {
     check "$played: ours" shows_flags 2 'client:SYN server:SYN+ACK server:RST'
 }
 
-# tests/packets by itself.
+# tests/tools/packets by itself.
 packets() {
-    watched() { alone "$root/tests/packets" wire "$@"; }
+    watched() { alone "$root/tests/tools/packets" wire "$@"; }
     watched sh -c 'exit 7'
     if [ "$status" = 77 ]; then
         skip "packets ($(cat err))"
@@ -193,10 +193,10 @@ test_shows() {
     demo "$root" transcripts
 
     # The same where packets cannot be seen.
-    mkdir -p stage/tests
-    for f in server client client.c tests/pair tests/peer tests/demo.sh; do ln -sf "$root/$f" "stage/$f"; done
-    printf '#!/bin/sh\necho "packets: no packet socket: not today" >&2\nexit 77\n' >stage/tests/packets
-    chmod 755 stage/tests/packets
+    mkdir -p stage/tests/tools stage/tests/demo
+    for f in server client client.c tests/tools/run_pair tests/tools/peer tests/demo/demo.sh; do ln -sf "$root/$f" "stage/$f"; done
+    printf '#!/bin/sh\necho "packets: no packet socket: not today" >&2\nexit 77\n' >stage/tests/tools/packets
+    chmod 755 stage/tests/tools/packets
     for mode in packets nobody close killed; do
         demo stage $mode
         check "$played: says so in one line" is "$(grep -n '^No packets.*today$' show | sed 's/:.*//')" 1
@@ -204,13 +204,13 @@ test_shows() {
     done
 
     # Cut off, several at once, and what they are called with.
-    (cd "$root" && TMPDIR=$work/shown sh tests/demo.sh killed 2>/dev/null) | head -n 1 >show
+    (cd "$root" && TMPDIR=$work/shown sh tests/demo/demo.sh killed 2>/dev/null) | head -n 1 >show
     check 'cut off: something was shown' [ -s show ]
     check 'cut off: no files are left' is "$(ls -A shown)" ''
     for i in 1 2 3; do
-        (cd "$root" && exec sh tests/demo.sh packets) >"show.$i" 2>&1 &
+        (cd "$root" && exec sh tests/demo/demo.sh packets) >"show.$i" 2>&1 &
     done
     wait
     check 'three at once' is "$(grep -l 'are identical' show.* | wc -l | tr -d ' ')" 3
-    refuses 2 "demo: *not 'nonsense'" sh -c 'cd "$0" && exec sh tests/demo.sh nonsense' "$root"
+    refuses 2 "demo: *not 'nonsense'" sh -c 'cd "$0" && exec sh tests/demo/demo.sh nonsense' "$root"
 }

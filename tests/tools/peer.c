@@ -31,7 +31,7 @@
  */
 #include "tools.h"
 
-#include "errors.h"
+#include "../faults/errors.h"
 
 #include <sys/ioctl.h>
 #include <sys/un.h>

@@ -1,7 +1,7 @@
 /*
- * link.c - a cable between two networks of its own: it can be slow or long, as the options say, and it can be cut.
+ * cable.c - a cable between two networks of its own: it can be slow or long, as the options say, and it can be cut.
  *
- *     link [OPTION...]        as root, or as the root of a user namespace; network.sh shows how it is used
+ *     cable [OPTION...]        as root, or as the root of a user namespace; network.sh shows how it is used
  *
  *     -b BITS      cross it in a second, in each direction; what has to wait for its turn is not lost
  *     -d MS        every packet is so late, in both directions: the round trip takes twice as long
@@ -23,7 +23,7 @@
 #ifndef __linux__
 int main(void)
 {
-    fputs("link: not on this system\n", stderr);
+    fputs("cable: not on this system\n", stderr);
     return 77;
 }
 #else
@@ -63,7 +63,7 @@ static bool severed;                    /* the cable is cut */
 
 static _Noreturn void not_here(const char *what)
 {
-    fprintf(stderr, "link: %s: %s\n", what, strerror(errno));
+    fprintf(stderr, "cable: %s: %s\n", what, strerror(errno));
     exit(NOT_HERE);
 }
 
@@ -186,7 +186,7 @@ int main(int argc, char *argv[])
     char line[100];
     int letter;
 
-    tool = "link";
+    tool = "cable";
     while ((letter = getopt(argc, argv, "b:d:x:y:")) != -1)
         switch (letter) {
         case 'b': rate = atof(optarg); break;

@@ -202,12 +202,12 @@ test_doors() {
 }
 
 # What a file is: mode, owner, group, and whether it has an access control list.
-state() { "$meddle" state "$@"; }
+state() { "$tamper" state "$@"; }
 
 # A file that replaces another one lets in nobody more, and not for a moment; a new one gets what any new one does.
 test_permissions() {
     mkdir -p guarded
-    "$meddle" default guarded
+    "$tamper" default guarded
     if [ $? = 77 ]; then
         skip 'access control lists (not on this system, or not in this directory)'
         return
@@ -216,12 +216,12 @@ test_permissions() {
     (umask 022 && : >guarded/any)
     echo old >listed && echo old >guarded/listed
     (umask 027 && echo old >unlisted && mv unlisted guarded/plain) # it was not made there, and has no list
-    "$meddle" acl listed && "$meddle" acl guarded/listed && chmod 640 listed guarded/listed
+    "$tamper" acl listed && "$tamper" acl guarded/listed && chmod 640 listed guarded/listed
     beside_server '
         umask 022
         "$client" -p $port guarded/new || echo new
         for file in guarded/listed guarded/plain listed; do
-            "$meddle" watch ${file%"${file#guarded/}"}. "$client" -p $port $file >$file.watched || echo "$file $?"
+            "$tamper" watch ${file%"${file#guarded/}"}. "$client" -p $port $file >$file.watched || echo "$file $?"
         done >&2' text
     check 'all arrive' is "$s $c $(cat p/client.err)" '143 0 '
     check 'a new file gets what the directory wants' is "$(state guarded/new)" "$(state guarded/any)"
@@ -235,8 +235,8 @@ test_permissions() {
     meanwhile 'echo old >it; chmod 600 it' 'chmod 664 it' "664 $me -"
     meanwhile 'echo old >it; chmod 644 it' 'echo new >new; chmod 640 new; mv new it' "640 $me -"
     meanwhile 'echo old >it; chmod 644 it' 'chmod 200 it' "200 $me -"
-    meanwhile 'echo old >it; chmod 644 it' '"$meddle" acl it' "700 $me -"
-    meanwhile ': >it; "$meddle" acl it' 'rm it; : >it; chmod 644 it' "644 $me -"
+    meanwhile 'echo old >it; chmod 644 it' '"$tamper" acl it' "700 $me -"
+    meanwhile ': >it; "$tamper" acl it' 'rm it; : >it; chmod 644 it' "644 $me -"
     meanwhile 'echo old >it; chmod 644 it' 'rm it' "600 $me -"
     meanwhile 'echo old >it; chmod 644 it' 'rm it; mkfifo it' "600 $me -"
     meanwhile 'echo old >it; chmod 644 it' 'ln -fs text it' "600 $me -"
@@ -251,7 +251,7 @@ test_permissions() {
 meanwhile() {
     rm -f it
     eval "$1"
-    run "$peer" listen put abc sh '"$meddle" state .client-* >mode; '"$2" put def fin get 30 @ \
+    run "$peer" listen put abc sh '"$tamper" state .client-* >mode; '"$2" put def fin get 30 @ \
         sh -c 'umask 022; exec "$0" -t 5 -p "$1" it' "$client" PORT
     check "meanwhile $2 ($1)" is "$s $c $(state it) $(chmod u+r it && cat it)" "0 0 $3 abcdef"
 }
@@ -263,7 +263,7 @@ moments_of() { is "$(state "$1")" "$2" && file=$1 && shift && only "$file.watche
 test_owners() {
     chmod 755 .
     mkdir -p open && chmod 777 open
-    if [ "$(id -u)" != 0 ] || ! "$meddle" as 4321 4321 "$client" -h >/dev/null 2>&1; then
+    if [ "$(id -u)" != 0 ] || ! "$tamper" as 4321 4321 "$client" -h >/dev/null 2>&1; then
         skip 'files of others (needs root, and that others can run our programs)'
         return
     fi
@@ -279,11 +279,11 @@ test_owners() {
     done
     beside_server '
         umask 0
-        "$meddle" watch . "$client" -p $port roots.640 >roots.640.watched || echo "root $?"
+        "$tamper" watch . "$client" -p $port roots.640 >roots.640.watched || echo "root $?"
         "$client" -p $port roots.4750 >>said || echo "root $?"
         cd open
         for file in *; do
-            "$meddle" as 4321 55,4321 "$meddle" watch . "$client" -p $port $file >../watched.$file
+            "$tamper" as 4321 55,4321 "$tamper" watch . "$client" -p $port $file >../watched.$file
             echo "$file $?"
         done' text
     check 'what may not be written is an error' is "$(grep -v ' 0$' p/client.out)" '0.4321.640 1
@@ -337,11 +337,11 @@ test_names() {
     echo one >one && chmod 604 one
     echo two >two && chmod 640 two
     two=$(state two)
-    if "$meddle" acl two 2>/dev/null; then # only where the list says so, 1234 may read
+    if "$tamper" acl two 2>/dev/null; then # only where the list says so, 1234 may read
         chmod 640 two
         two="600 $(id -u):$(id -g) -" # where there is a list, only the permissions of the owner stay
     fi
-    beside_server '"$meddle" early it "put one it" "put two it" "$client" -p $port it >moments' text
+    beside_server '"$tamper" early it "put one it" "put two it" "$client" -p $port it >moments' text
     if [ ! -s moments ]; then
         skip 'every moment of a run (ptrace is not to be had)'
         return
@@ -349,7 +349,7 @@ test_names() {
     check 'replaced at any moment: no error' is "$(cat p/client.err)" ''
     check 'replaced at any moment: what the one lets in or what the other does' only moments \
         "0 $(state one)" "0 $two"
-    beside_server 'ln -f one it; "$meddle" early it "kill 15" "put one it" "$client" -p $port it >moments 2>err' text
+    beside_server 'ln -f one it; "$tamper" early it "kill 15" "put one it" "$client" -p $port it >moments 2>err' text
     check 'killed at any moment: what was there, or the new file' only moments "143 $(state one)" "0 $(state one)"
     check 'killed at any moment: there were some' at_least "$(grep -c '^143' moments)" 20
     check 'killed at any moment: nothing is left' clean .
@@ -358,7 +358,7 @@ test_names() {
     beside_server '
         unshare -m sh -c "mount -t tmpfs -o nosymfollow none mounted && cd mounted && ln -s ../precious it &&
             ! cat it 2>/dev/null && rm it && echo mounted &&
-            exec \"\$@\"" - "$meddle" early it "link ../precious it" "remove it" \
+            exec \"\$@\"" - "$tamper" early it "link ../precious it" "remove it" \
                 "$client" -p $port it >moments 2>err' text
     if ! grep -q mounted moments 2>/dev/null; then
         skip 'links that the kernel does not follow (needs root, unshare, and mount -o nosymfollow)'
@@ -543,7 +543,7 @@ END
         skip 'files of /proc'
     fi
     cp random leased
-    run "$meddle" lease leased "$server" -p 0 leased @ "$client" -p PORT p/got
+    run "$tamper" lease leased "$server" -p 0 leased @ "$client" -p PORT p/got
     if [ "$s" = 77 ]; then
         skip 'a file with a lease (not on this system, or not in this directory)'
     else

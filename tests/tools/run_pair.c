@@ -1,10 +1,10 @@
 /*
- * pair.c - runs a server and a client together: for the tests, the demonstration and the benchmark.
+ * run_pair.c - runs a server and a client together: for the tests, the demonstration and the benchmark.
  *
- *     pair DIRECTORY SERVER @ CLIENT                       keeps what both say and how they end
- *     pair -t COMMAND                                      measures one command
- *     pair -t SERVER @ CLIENT                              measures both, to the end of both
- *     pair -t -k TIMES [-j JOBS] SERVER @ CLIENT           runs CLIENT so often, so many at once, and then ends SERVER
+ *     run_pair DIRECTORY SERVER @ CLIENT                       keeps what both say and how they end
+ *     run_pair -t COMMAND                                      measures one command
+ *     run_pair -t SERVER @ CLIENT                              measures both, to the end of both
+ *     run_pair -t -k TIMES [-j JOBS] SERVER @ CLIENT           runs CLIENT so often, so many at once, and then ends SERVER
  *
  * SERVER, CLIENT and COMMAND are programs with their arguments. No client starts before the server listens. In their
  * words PORT stands for the port, and SLOT for a number from 0 to JOBS - 1 that no other client has at that time, where
@@ -200,7 +200,7 @@ static int measure(struct command *server, struct command *client, int times, in
     if (!keeps)
         end = microseconds();
     if (status != 0 || (served != 0 && !keeps)) {
-        fprintf(stderr, "pair: %s: status %d, %s: status %d\n", server->words[0], served,
+        fprintf(stderr, "run_pair: %s: status %d, %s: status %d\n", server->words[0], served,
                 client->words != NULL ? client->words[0] : "-", status);
         return 1;
     }
@@ -285,7 +285,7 @@ int main(int argc, char *argv[])
     struct command server, client = { .words = NULL };
     int letter, times = 0, jobs = 1, at;
 
-    begin("pair");
+    begin("run_pair");
     while ((letter = getopt(argc, argv, "+j:k:t")) != -1)
         switch (letter) {
         case 'j': jobs = atoi(optarg); break;
@@ -299,8 +299,8 @@ int main(int argc, char *argv[])
         at++;
     if (at <= optind || at + 1 == argc || (at >= argc && !timing) || jobs < 1 || jobs > JOBS_MAX || times < 0 ||
         (times > 0 && !timing)) {
-        fprintf(stderr, "usage: pair DIRECTORY SERVER @ CLIENT |\n"
-                        "       pair -t COMMAND | pair -t [-k TIMES] [-j JOBS] SERVER @ CLIENT\n");
+        fprintf(stderr, "usage: run_pair DIRECTORY SERVER @ CLIENT |\n"
+                        "       run_pair -t COMMAND | run_pair -t [-k TIMES] [-j JOBS] SERVER @ CLIENT\n");
         return 2;
     }
     argv[at] = NULL;
