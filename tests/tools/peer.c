@@ -148,17 +148,19 @@ static void say(const char *what)
 }
 
 /* Waits until there is the file NAME and TEXT stands in it. Fails if it does not within 150 s: only what is broken
- * takes so long. */
+ * takes so long. Looks often at first and then less often: hundreds of peers may wait at the same time. */
 static void wait_for_text(const char *name, const char *text)
 {
     static char there[1 << 22];
     const int64_t until = microseconds() + 150 * INT64_C(1000000);
+    int64_t nap = 2000;
 
     while (get_file(name, there, sizeof there) < 0 || strstr(there, text) == NULL) {
         errno = ETIMEDOUT;
         if (microseconds() > until)
             fail(text);
-        pause_for(2000);
+        pause_for(nap);
+        nap = nap < 100000 ? nap * 2 : nap;
     }
 }
 
