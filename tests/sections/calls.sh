@@ -1,10 +1,12 @@
-# calls.sh - the order of the system calls, and what becomes of those that fail.
-# shellcheck shell=sh disable=SC2016,SC2034,SC2154 # quotes are for inner shells; run.sh and helpers.sh set and use the rest
+# calls.sh - the system calls of the programs in their order, as tests/faults/faults.h notes them in a book, and what
+# becomes of those that fail.
+# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
-# The calls of the programs in their order, as tests/faults/faults.h notes them; and what becomes of some failures, beside
-# what make torture, which makes every call fail, can know about all of them.
+# Nothing is done before what it depends on.
 test_order() {
     make_hole large 65
+    echo old >kept
+    chmod 604 kept
     FAULT_BOOK=$work/book
     export FAULT_BOOK
     run "$server" -b 0 -p 0 large @ "$client_faults" -b 64K -p PORT p/got
@@ -23,16 +25,30 @@ test_order() {
         "$(sequence getsockopt setsockopt bind listen accept send shutdown read-socket close-socket)" \
         '*getsockopt setsockopt getsockopt *bind listen *accept *send *shutdown *read-socket *setsockopt *close-socket*'
     rm book
-    echo old >kept
-    chmod 604 kept
     run "$server" -p 0 text @ "$client_faults" -p PORT kept
     check 'client: its permissions are flushed, too' is "$(sequence fchmod fsync rename)" 'fchmod fsync rename fsync '
-    flushes=$(grep -c '^call fsync' book)
     rm book
     run "$server_faults" -p 0 text @ "$peer" connect PORT eof sh 'sleep 0.5' put "$thanks" close
+    waited=$milliseconds
     run "$peer" listen sh 'sleep 0.5' send text fin get 30 @ "$client_faults" -p PORT p/got
-    check 'nobody spins while he waits' less "$(grep -c -e '^call read-socket' -e '^call recv' book)" 40
+    check 'nobody spins while he waits: no more than a look in each tick, and some to begin and end with' less \
+        "$(grep -c -e '^call read-socket' -e '^call recv' book)" $((20 + (waited + milliseconds) / 50))
+}
 
+# Sends text to a client of which the call $1 fails and which has the arguments that follow. The file kept holds "old".
+with_fault() {
+    fault=$1
+    shift
+    echo old >kept
+    run "$server" -p 0 text @ env FAULT="$fault" "$client_faults" -p PORT "$@"
+}
+
+# What becomes of some failures, beside what make torture, which makes every call fail, can know about all of them.
+test_failures() {
+    make_hole large 65
+    echo old >kept
+    run "$server" -p 0 text @ env FAULT_BOOK="$work/book" "$client_faults" -p PORT kept
+    flushes=$(grep -c '^call fsync' book)
     echo old >kept
     run "$server" -b 0 -p 0 large @ env FAULT='fsync 1 EIO' "$client_faults" -b 64K -p PORT kept
     check 'a flush on the way that fails' kept "client: cannot write 'kept': $(why EIO)"
@@ -54,8 +70,8 @@ test_order() {
         check "$error from accept: the server says so and gives up" \
             said server "*server: cannot accept a connection: $(why $error)"
     done
-    run sh -c 'echo $$ >pid; FAULT="accept 1 EPERM-forever" exec "$@"' - "$server_faults" -k -p 0 text @ \
-        sh -c '"$0" -t 2 -p "$1" p/got; status=$?; kill $(cat pid); exit $status' "$client" PORT
+    run sh -c 'echo $$ >pid; FAULT="accept 1 EPERM-forever" exec "$server_faults" -k -p 0 text' @ \
+        sh -c '"$client" -t 2 -p "$0" p/got; status=$?; kill $(cat pid); exit $status' PORT
     check 'accept may fail for ever, and -k does not spin' both 143 1
     run "$peer" listen put abc says p/client.out Recving reset @ env FAULT='unlink 1 EIO' "$client_faults" -p PORT p/got
     check 'a temporary file that cannot be removed' said client "client: the server did not finish, *
@@ -64,12 +80,14 @@ client: cannot remove '.client-*' beside 'p/got': $(why EIO)"
     check 'a time-out that is not ours' said client "client: the server did not finish, * $(why ETIMEDOUT)"
     for fault in 'poll 1 EINTR' 'poll 2 EINTR' 'read-pipe 1 EAGAIN'; do
         rm -f book
-        run sh -c 'cat text | FAULT=$0 "$1" -p 0 -' "$fault" "$server_faults" @ "$client" -p PORT p/got
+        run sh -c 'cat text | FAULT_BOOK=$work/book FAULT=$0 "$server_faults" -p 0 -' "$fault" @ \
+            "$client" -p PORT p/got
         check "a pipe, $fault" arrived text
         check "a pipe, $fault: it happened" grep -q '^failed' book
     done
     rm -f book
-    run "$server" -p 0 text @ sh -c 'FAULT="write-pipe 1 EAGAIN" "$client_faults" -p $0 - | cat >p/got' PORT
+    run "$server" -p 0 text @ sh -c '
+        FAULT_BOOK=$work/book FAULT="write-pipe 1 EAGAIN" "$client_faults" -p $0 - | cat >p/got' PORT
     check 'a pipe that is full' arrived text
     check 'a pipe that is full: it happened' grep -q '^failed' book
     with_fault 'write-socket 1 short-forever' kept
@@ -83,16 +101,11 @@ client: cannot remove '.client-*' beside 'p/got': $(why EIO)"
         "client: cannot write the transcript, going on without: $(why ENOSPC)"
 }
 
-# Sends text to a client of which the call $1 fails and which has the arguments that follow. The file kept holds "old".
-with_fault() {
-    fault=$1
-    shift
-    echo old >kept
-    run "$server" -p 0 text @ env FAULT="$fault" "$client_faults" -p PORT "$@"
-}
-
 # Every call that may fail is made to fail, and before every call the programs are ended by a signal.
 test_torture() { # early long
     [ -n "$LONG" ] || set -- -n 450 # there are about 400 kinds of failure, and each comes once
     exec "$root/tests/faults/torture" -j 12 "$@" -s "$SEED" "$server_faults" "$client_faults"
 }
+
+# What is said about TCP is tried out.
+test_claims() { exec "$root/tests/lesson/claims"; }
