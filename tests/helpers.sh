@@ -36,7 +36,7 @@ alone() {
     last='out err'
     "$@" >out 2>err
     status=$?
-    [ $status -lt 256 ] || status=$((status - 128)) # ksh93 adds 256 to the number of a signal
+    [ $status -lt 256 ] || status=$((status % 128 + 128)) # some shells add more than 128 to the number of a signal
 }
 
 # Runs a command as somebody who is not root: as the user nobody if we are root.

@@ -9,7 +9,6 @@
 # A section is a function test_NAME in any file of the folder sections. tests/tools/run_sections runs this file again
 # for each of them, as `run.sh -s NAME` in an empty directory, and tells how it ended.
 set -u
-export LC_ALL=C
 
 root=$(cd "${0%/*}/.." && pwd) || exit 1
 server=$root/server client=$root/client
@@ -45,7 +44,8 @@ if [ "${1-}" != -s ]; then
     limit=600
     [ -z "$LONG" ] || limit=0
     # Nobody reads standard input, and if it is closed, no section shall find something else there.
-    exec </dev/null "$root/tests/tools/run_sections" -j "${LANES-3}" -t "$limit" "$root/tests/run.sh" "$@"
+    # yash reads its scripts, which are in UTF-8, in the locale that it finds when it begins.
+    LC_ALL=C.UTF-8 exec </dev/null "$root/tests/tools/run_sections" -j "${LANES-3}" -t "$limit" "$root/tests/run.sh" "$@"
 fi
 
 section=$2
@@ -53,6 +53,7 @@ for file in "$root/tests/helpers.sh" "$root"/tests/sections/*.sh; do
     # shellcheck disable=SC1090 # the helpers and the sections
     . "$file"
 done
+export LC_ALL=C
 printf 'a line\nand one without an end' >text
 "test_$section"
 [ $((passed + failed + skipped)) -gt 0 ] || [ -n "${CHECK-}" ] || exit 2 # no such section, or it does nothing

@@ -76,7 +76,7 @@ shows_flags() { is "$(picture "$1" | sed 's/;.*//')" "$2"; }
 demo() {
     mkdir -p shown && chmod 777 shown
     began=$(date +%s)
-    (cd "$1" && ${3-} env TMPDIR="$work/shown" sh tests/demo/demo.sh "$2") >show 2>&1
+    (cd "$1" && ${3-} env LC_ALL=C.UTF-8 TMPDIR="$work/shown" sh tests/demo/demo.sh "$2") >show 2>&1
     status=$?
     took=$(($(date +%s) - began))
     ends=$(sed -n 's/^Exit status .*: //p' show | tr '\n' ';')
@@ -194,7 +194,9 @@ test_shows() {
 
     # The same where packets cannot be seen.
     mkdir -p stage/tests/tools stage/tests/demo
-    for f in server client client.c tests/tools/run_pair tests/tools/peer tests/demo/demo.sh; do ln -sf "$root/$f" "stage/$f"; done
+    for f in server client client.c tests/tools/run_pair tests/tools/peer tests/demo/demo.sh; do
+        ln -sf "$root/$f" "stage/$f"
+    done
     printf '#!/bin/sh\necho "packets: no packet socket: not today" >&2\nexit 77\n' >stage/tests/tools/packets
     chmod 755 stage/tests/tools/packets
     for mode in packets nobody close killed; do
@@ -204,13 +206,13 @@ test_shows() {
     done
 
     # Cut off, several at once, and what they are called with.
-    (cd "$root" && TMPDIR=$work/shown sh tests/demo/demo.sh killed 2>/dev/null) | head -n 1 >show
+    (cd "$root" && LC_ALL=C.UTF-8 TMPDIR=$work/shown sh tests/demo/demo.sh killed 2>/dev/null) | head -n 1 >show
     check 'cut off: something was shown' [ -s show ]
     check 'cut off: no files are left' is "$(ls -A shown)" ''
     for i in 1 2 3; do
-        (cd "$root" && exec sh tests/demo/demo.sh packets) >"show.$i" 2>&1 &
+        (cd "$root" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh packets) >"show.$i" 2>&1 &
     done
     wait
     check 'three at once' is "$(grep -l 'are identical' show.* | wc -l | tr -d ' ')" 3
-    refuses 2 "demo: *not 'nonsense'" sh -c 'cd "$0" && exec sh tests/demo/demo.sh nonsense' "$root"
+    refuses 2 "demo: *not 'nonsense'" sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh nonsense' "$root"
 }

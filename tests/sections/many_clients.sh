@@ -14,7 +14,7 @@ crowd() {
         sh -c "echo \$\$ >pid; '"$3"'; exec \"\$@\"" - "$@"
         s=$?
         echo >ended
-        [ $s -lt 256 ] || s=$((s - 128)) # ksh93
+        [ $s -lt 256 ] || s=$((s % 128 + 128)) # some shells add more than 128 to the number of a signal
         exit $s' - "$4" -k -t 300 -p 0 -b "$5" source @ sh -c 'port=$0
 . ./beside
 '"$6" PORT

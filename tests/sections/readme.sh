@@ -33,7 +33,7 @@ listens() { grep -q ':1F90 00000000:0000 0A' /proc/net/tcp; }
 
 # Runs the file $1 in the tree. Its output is in the file $2, and the status in $2.status.
 terminal() {
-    (cd tree && sh -e "../$1") >"$2" 2>&1 </dev/null
+    (cd tree && LC_ALL=C.UTF-8 sh -e "../$1") >"$2" 2>&1 </dev/null
     echo $? >"$2.status"
 }
 
@@ -174,7 +174,7 @@ test_readme() {
     if [ -z "${IN_NAMESPACE-}" ]; then
         alone "$root/tests/tools/packets" wire readlink /proc/self/ns/net
         if [ "$status" = 0 ] && [ "$(cat out)" != "$(readlink /proc/self/ns/net)" ]; then
-            IN_NAMESPACE=yes exec "$root/tests/tools/packets" wire sh "$root/tests/run.sh" -s readme 2>/dev/null
+            LC_ALL=C.UTF-8 IN_NAMESPACE=yes exec "$root/tests/tools/packets" wire sh "$root/tests/run.sh" -s readme 2>/dev/null
         fi
     fi
     exec 2>&1 3>&- 4>&- # the connection is descriptor 4 where nothing is inherited
