@@ -93,7 +93,7 @@ matches() {
     pattern=$2
     while :; do # to ksh93, parentheses in a pattern are more than themselves
         case $pattern in
-            *[\(\)]*) pattern=${pattern%%[\(\)]*}?${pattern#*[\(\)]} ;;
+            *[\(\)]*) pattern="${pattern%%[\(\)]*}?${pattern#*[\(\)]}" ;;
             *) break ;;
         esac
     done

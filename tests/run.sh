@@ -8,6 +8,7 @@
 #
 # A section is a function test_NAME in any file of the folder sections. tests/tools/run_sections runs this file again
 # for each of them, as `run.sh -s NAME` in an empty directory, and tells how it ended.
+# shellcheck disable=SC2154 # the helpers count
 set -u
 
 root=$(cd "${0%/*}/.." && pwd) || exit 1
@@ -57,9 +58,9 @@ export LC_ALL=C
 printf 'a line\nand one without an end' >text
 "test_$section"
 [ $((passed + failed + skipped)) -gt 0 ] || [ -n "${CHECK-}" ] || exit 2 # no such section, or it does nothing
-if [ $skipped -gt 0 ]; then
+if [ "$skipped" -gt 0 ]; then
     echo "$passed passed, $failed failed, $skipped skipped"
 else
     echo "$passed passed, $failed failed"
 fi
-[ $failed = 0 ]
+[ "$failed" = 0 ]
