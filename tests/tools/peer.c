@@ -176,7 +176,6 @@ static const struct { const char *name; int words; } actions[] = {
 /* Does the ACTION with its arguments ONE and TWO, as far as it has them. */
 static void act(size_t action, const char *one, const char *two)
 {
-    const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
     struct pollfd wanted = { .fd = connection };
 
     switch (action) {
@@ -201,7 +200,7 @@ static void act(size_t action, const char *one, const char *two)
             fail("shutdown");
         break;
     case RESET: /* as the programs do it */
-        must(setsockopt(connection, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), "SO_LINGER");
+        reset_on_close(connection);
         /* fall through */
     case CLOSE:
         if (close(connection) != 0 && errno != ECONNRESET) /* which FreeBSD says of one that was reset */
@@ -244,10 +243,8 @@ static void act_all(char **words)
 
 static void set_sizes(int fd, const char *bytes)
 {
-    int value = atoi(bytes);
-
-    must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof value), "SO_SNDBUF");
-    must(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, sizeof value), "SO_RCVBUF");
+    set_option(fd, SO_SNDBUF, atoi(bytes));
+    set_option(fd, SO_RCVBUF, atoi(bytes));
 }
 
 static void tell_port(int port)
@@ -348,13 +345,10 @@ static int make_local_socket(char **words)
 
 static int print_sizes(char **words)
 {
-    int fd = make_socket(), sizes[2];
-    socklen_t length = sizeof sizes[0];
+    int fd = make_socket();
 
     set_sizes(fd, words[0]);
-    must(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sizes[0], &length), "SO_SNDBUF");
-    must(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &sizes[1], &length), "SO_RCVBUF");
-    printf("%d %d\n", sizes[0], sizes[1]);
+    printf("%d %d\n", get_option(fd, SO_SNDBUF), get_option(fd, SO_RCVBUF));
     return 0;
 }
 

@@ -94,36 +94,21 @@ static void listen_and_tell(struct command *server)
     copy(err, false);
 }
 
-/* True if somebody listens on the port of an IPv4 address, as the kernel's table says (proc(5), /proc/net/tcp). */
-static bool listening(void)
-{
-    char wanted[32], line[512];
-    bool found = false;
-    FILE *table = fopen("/proc/net/tcp", "r");
-
-    if (table == NULL)
-        exit(CANNOT_SEE);
-    snprintf(wanted, sizeof wanted, ":%04X ", (unsigned)port);
-    while (!found && fgets(line, sizeof line, table) != NULL) {
-        const char *at = strstr(line, wanted); /* our port, then another end of zeros, and state 0A: LISTEN */
-        found = at != NULL && strncmp(at + 6, "00000000:0000 0A", 16) == 0;
-    }
-    fclose(table);
-    return found;
-}
-
 /* Starts a server that is told its port, and waits until it listens or ends. It sets SO_REUSEADDR, as every good server
  * does, and so it can have the port although we keep it (socket(7)). Should it end before the client comes, no other
  * server is given the port, and no client meets a server that is not its own. */
 static void listen_on_free_port(struct command *server)
 {
+    enum { LISTEN = 10 };
     siginfo_t info = { .si_pid = 0 };
-    int fd = make_socket(), on = 1;
+    int fd = make_socket(), state;
 
-    must(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), "SO_REUSEADDR");
+    set_option(fd, SO_REUSEADDR, 1);
     port = take_port(fd);
     start(server);
-    while (!listening() && port != 0) {
+    while ((state = state_in_table(port, 0)) != LISTEN && port != 0) {
+        if (state < 0)
+            exit(CANNOT_SEE);
         must(waitid(P_PID, (id_t)server->pid, &info, WEXITED | WNOHANG | WNOWAIT), "waitid");
         if (info.si_pid != 0)
             port = 0;
