@@ -314,7 +314,10 @@ static int on_terminal(char **words)
     struct winsize size = { .ws_row = 24 };
     const char *columns = getenv("TERMINAL_COLUMNS");
     int master = must(posix_openpt(O_RDWR | O_NOCTTY), "terminal"), slave;
+    struct pollfd wanted = { .fd = master, .events = POLLIN };
+    siginfo_t info = { .si_pid = 0 };
     char text[1024];
+    bool over, silent = false;
     ssize_t count;
     pid_t pid;
 
@@ -328,9 +331,19 @@ static int on_terminal(char **words)
     }
     pid = start_program(words, STDIN_FILENO, STDOUT_FILENO, slave);
     close(slave);
-    while ((count = read(master, text, sizeof text)) > 0) /* -1 with EIO when nobody has the terminal open any more */
+    /* When nobody has the terminal open any more, read fails with EIO. Not on gVisor: there the end of COMMAND and then
+     * some silence are the end. */
+    while (!silent) {
+        over = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+        silent = poll(&wanted, 1, 200) == 0 && over;
+        if (wanted.revents == 0)
+            continue;
+        count = read(master, text, sizeof text);
+        if (count <= 0)
+            break;
         if (write(STDERR_FILENO, text, (size_t)count) != count)
             die("copy");
+    }
     return status_of(pid);
 }
 
