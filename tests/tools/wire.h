@@ -1,10 +1,9 @@
 /*
  * wire.h - sees the TCP segments that cross the loopback interface, for packets.c and claims.c.
  *
- * open_wire goes into a network namespace of its own (network_namespaces(7)), where nobody else's connections are;
- * nobody need be root for that (user_namespaces(7)). There it opens a packet socket (packet(7)), whose kernel writes
- * what it sees into a ring of memory, with the time. next_segment takes one segment after the other from there, when
- * it is called: looking does not disturb what is looked at. IPv4 only. Include tools.h first.
+ * open_wire goes into a network namespace of its own, where nobody else's connections are (network_namespaces(7),
+ * user_namespaces(7)). It opens a packet socket there, whose kernel writes what it sees into a ring of memory, with the
+ * time (packet(7)). So looking does not disturb what is looked at. IPv4 only. Include tools.h first.
  */
 #ifndef WIRE_H
 #define WIRE_H
