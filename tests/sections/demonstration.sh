@@ -76,7 +76,7 @@ shows_flags() { is "$(picture "$1" | sed 's/;.*//')" "$2"; }
 demo() {
     mkdir -p shown && chmod 777 shown
     began=$(date +%s)
-    (cd "$1" && ${3-} env TMPDIR="$work/shown" sh tests/demo/demo.sh "$2") >show 2>&1
+    (cd "$1" && ${3-} env LC_ALL=C.UTF-8 TMPDIR="$work/shown" sh tests/demo/demo.sh "$2") >show 2>&1
     status=$?
     took=$(($(date +%s) - began))
     ends=$(sed -n 's/^Exit status .*: //p' show | tr '\n' ';')
@@ -213,12 +213,15 @@ test_demonstration() {
     done
 
     # Cut off, several at once, on a narrow terminal, without a network, and with a wrong word.
-    (cd "$root" && TMPDIR=$work/shown sh tests/demo/demo.sh killed 2>/dev/null; echo $? >"$work/cut") | head -n 1 >show
+    (
+        cd "$root" && LC_ALL=C.UTF-8 TMPDIR=$work/shown sh tests/demo/demo.sh killed 2>/dev/null
+        echo $? >"$work/cut"
+    ) | head -n 1 >show
     check 'cut off: something was shown' [ -s show ]
     check 'cut off: no files are left' is "$(ls -A shown)" ''
     check 'cut off: no error' is "$(cat cut)" 0
     for i in 1 2 3; do
-        (cd "$root" && exec sh tests/demo/demo.sh packets) >"show.$i" 2>&1 &
+        (cd "$root" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh packets) >"show.$i" 2>&1 &
     done
     wait
     check 'three at once' is "$(grep -l 'are identical' show.* | wc -l | tr -d ' ')" 3
@@ -232,9 +235,9 @@ test_demonstration() {
     set -- unshare --net
     [ "$(id -u)" = 0 ] || set -- "$@" --map-root-user
     if "$@" true 2>/dev/null; then
-        refuses 1 'demo: nothing connects on this machine*' "$@" sh -c 'cd "$0" && exec sh tests/demo/demo.sh' "$root"
+        refuses 1 'demo: nothing connects on this machine*' "$@" sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh' "$root"
     else
         skip 'a loopback interface that is down (no network namespaces)'
     fi
-    refuses 2 "demo: *not 'nonsense'" sh -c 'cd "$0" && exec sh tests/demo/demo.sh nonsense' "$root"
+    refuses 2 "demo: *not 'nonsense'" sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh nonsense' "$root"
 }
