@@ -235,7 +235,8 @@ test_demonstration() {
     set -- unshare --net
     [ "$(id -u)" = 0 ] || set -- "$@" --map-root-user
     if "$@" true 2>/dev/null; then
-        refuses 1 'demo: nothing connects on this machine*' "$@" sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh' "$root"
+        refuses 1 'demo: nothing connects on this machine*' "$@" \
+            sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh' "$root"
     else
         skip 'a loopback interface that is down (no network namespaces)'
     fi
