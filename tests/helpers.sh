@@ -39,6 +39,13 @@ alone() {
     [ $status -lt 256 ] || status=$((status % 128 + 128)) # some shells add more than 128 to the number of a signal
 }
 
+# Runs a client that no server waits for, as run would. Sets c, and s to none.
+client_alone() {
+    mkdir -p p
+    "$@" >p/client.out 2>p/client.err
+    c=$? s=none p=p last='p/client.out p/client.err'
+}
+
 # Runs a command as somebody who is not root: as the user nobody if we are root.
 as_nobody() {
     if [ "$(id -u)" = 0 ]; then
@@ -123,6 +130,9 @@ arrived() { both 0 0 && same "$1" "${2-$p/got}"; }
 
 # The client ended with status 1, said what $1 matches, and left what was there before, the line "old" in the file kept.
 kept() { is "$c" 1 && said client "$1" && is "$(cat kept)" old && clean .; }
+
+# The client ended with status 1 before the server was bothered, and said $1; place/kept (old_file) is still the old one.
+refused() { is "$c $s" '1 none' && said client "$1" && is "$(cat place/kept)" old && clean place; }
 
 # No file is left beside the destination that a client received in the directory $1.
 clean() { is "$(find "$1" -name '.client-*')" ''; }

@@ -100,7 +100,7 @@ check_transcripts() {
 
 # The experiments that it names are there, the options in its table are those of -h, and so are the files.
 check_words() {
-    "$root/tests/lesson/claims" -l | sed 's/^[0-9]* `\([^`]*\)`.*/\1/' >known
+    "$root/tests/lesson/claims" -l | sed 's/^`\([^`]*\)`.*/\1/' >known
     tr '[' '\n' <prose | tr ']' '\n' | grep '^`[a-z`, -]*`$' | tr -d '` ' | tr ',' '\n' >named
     check 'it names experiments' at_least "$(wc -l <named)" 10
     check 'there are the experiments that it names' is "$(grep -vxFf known named)" ''
