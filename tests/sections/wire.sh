@@ -40,7 +40,7 @@ test_wire() {
     # nc does not let the kernel choose: it is given a port that was free a moment ago, and another if it no longer is.
     run nc -N -l 127.0.0.1 PORT @ "$client" -p PORT p/got <random
     check 'nc as the server' arrived random
-    check 'nc as the server: the reply' same expected p/server.out
+    on_gvisor || check 'nc as the server: the reply' same expected p/server.out # there it does not wait for one
 }
 
 # The server sends the file $1 to a peer that does what follows $2. It fails, and says that client 4 did not what $2
@@ -98,6 +98,11 @@ test_hostile() {
 
 # End-of-file is what read says it is, and nothing else: not an urgent byte, which is not part of the file.
 test_urgent_bytes() {
+    run "$peer" listen put one urgent X put two fin @ "$peer" connect PORT into p/got close
+    if [ "$(cat p/got)" != onetwo ]; then
+        skip 'urgent bytes (to this kernel they are like others)'
+        return
+    fi
     make_file some 300000
     (cat some && printf X && cat some) >long
     printf onetwo >short
