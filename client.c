@@ -33,11 +33,6 @@ const char help[] =
     "On a terminal, a long transfer shows its progress; 2>/dev/null hides it.\n"
     "Exit status: 0 if the complete file is in place, 1 if not, 2 usage error.\n";
 
-enum {
-    SMALL_BLOCK = 64 * 1024,            /* bytes that are taken at once for what may be slow to take them: a pipe */
-    ADDRESS_TIME = 5 * SECOND,          /* for an address that does not answer, if there is another */
-};
-
 static const char *path;            /* where to put the file: the user's words */
 static int output = -1;             /* what is written to: the temporary file, a device, a pipe */
 static char file_name[PATH_MAX];    /* the destination's name in its directory, which is our working directory then */
@@ -96,55 +91,46 @@ static bool is_our_own_end(int connection)
            getpeername(connection, (struct sockaddr *)&there, &other_length) == 0 && memcmp(&here, &there, length) == 0;
 }
 
-/* Waits until CONNECTION, whose socket is connecting, is connected: the socket is then writable (connect(2),
- * EINPROGRESS). WAITING is the wait for all addresses; one that is not the LAST has a few seconds of it. Returns 0 or
- * an errno value. */
-static int wait_until_connected(int connection, struct waiting *waiting, bool last)
+/* Waits until CONNECTION is connected: connect has only begun that, and it is over once the socket is writable
+ * (connect(2), EINPROGRESS). WAITING is the wait for all addresses; one that is not the LAST has a few seconds of it.
+ * Returns true, or false with errno set. */
+static bool wait_until_connected(int connection, struct waiting *waiting, bool last)
 {
-    const int64_t end = waiting->waited + ADDRESS_TIME;
+    const int64_t end = waiting->waited + 5 * SECOND;
     int error = 0;
     socklen_t length = sizeof error;
 
     while (!wait_a_tick(connection, POLLOUT)) {
         if (!keep_waiting(connection, waiting))
-            return TIMED_OUT;
+            return false;
+        errno = ETIMEDOUT;
         if (!last && waiting->waited >= end)
-            return ETIMEDOUT;
+            return false;
     }
     if (getsockopt(connection, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
-        return errno;
-    if (error == 0 && is_our_own_end(connection))
-        return ECONNREFUSED;
-    return error;
+        return false;
+    errno = error == 0 && is_our_own_end(connection) ? ECONNREFUSED : error;
+    return errno == 0;
 }
 
 /* Returns a connection to the address WHERE, or -1 with errno set. WAITING and LAST as above. */
 static int connect_to(const struct addrinfo *where, struct waiting *waiting, bool last)
 {
-    int connection = socket(where->ai_family, where->ai_socktype, where->ai_protocol), error = 0;
+    const bool first = !sizes_are_printed;
+    int connection = socket(where->ai_family, where->ai_socktype, where->ai_protocol);
 
     if (connection < 0)
         return -1;
-    if (sizes_are_printed) /* a name has several addresses */
-        set_buffer_sizes(connection);
-    else {
-        set_and_print_buffer_sizes(connection);
+    set_buffers(connection);
+    if (first)
         print("Trying to connect server");
-    }
     trace(connection, "connecting");
-    /* If we die, the server, which may be waiting for a slow pipe, shall learn of it at once. */
-    (void)set_reset_on_close(connection, true);
-    /* connect only begins now, and poll waits: not every system gives connect a timeout. */
-    if (fcntl(connection, F_SETFL, O_NONBLOCK) != 0 ||
-        (connect(connection, where->ai_addr, where->ai_addrlen) != 0 && errno != EINPROGRESS && errno != EINTR))
-        error = errno;
-    else
-        error = wait_until_connected(connection, waiting, last);
-    if (error == 0)
-        return connection;
-    close(connection);
-    errno = error;
-    return -1;
+    (void)set_reset_on_close(connection, true); /* if we die, a server that waits for a slow pipe learns of it at once */
+    if (fcntl(connection, F_SETFL, O_NONBLOCK) != 0 || /* not every system gives connect a timeout: poll waits */
+        (connect(connection, where->ai_addr, where->ai_addrlen) != 0 && errno != EINPROGRESS && errno != EINTR) ||
+        !wait_until_connected(connection, waiting, last))
+        return close_and_fail(connection);
+    return connection;
 }
 
 /* Connects to the first address for -a and -p that answers, and returns the connection. All addresses together have the
@@ -158,7 +144,7 @@ static int connect_to_server(void)
     for (struct addrinfo *where = list; where != NULL && connection < 0; where = where->ai_next) {
         connection = connect_to(where, &waiting, where->ai_next == NULL);
         if (connection < 0 && (error == 0 || errno == ECONNREFUSED))
-            error = errno; /* of several errors the first is told, for getaddrinfo puts the best address first; or this */
+            error = errno; /* of several errors the first is told, or that nobody listens there */
     }
     freeaddrinfo(list);
     if (connection < 0)
@@ -230,7 +216,7 @@ static void receive_file(int connection)
     if (buffer_size == 0 && temporary_name[0] != '\0')
         (void)setsockopt(connection, SOL_SOCKET, SO_RCVLOWAT, &half, sizeof half);
     if (temporary_name[0] == '\0')
-        most = SMALL_BLOCK; /* while a slow pipe takes a block, the server sees no progress */
+        most = 64L * 1024; /* bytes: while a slow pipe takes a block, the server sees no progress */
     transfer.began = microseconds();
     while ((count = read(connection, block, most)) != 0)
         if (count > 0) {
@@ -252,7 +238,6 @@ static void receive_file(int connection)
 static bool put_in_place(void)
 {
     int directory;
-    bool safe;
 
     keep_permissions();
     if (!flush_to_disk(output))
@@ -269,12 +254,10 @@ static bool put_in_place(void)
     directory = open(".", O_RDONLY);
     if (directory < 0 && errno == EACCES) /* we may write there, but not read. Then the file is flushed once more: */
         directory = open(file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK); /* most systems flush its name with it */
-    safe = directory >= 0 && flush_to_disk(directory);
-    if (!safe)
-        warn(errno, "'%s' is complete but not safely on disk, and so not acknowledged", path);
-    if (directory >= 0)
-        close(directory);
-    return safe;
+    if (directory >= 0 && flush_to_disk(directory))
+        return true;
+    warn(errno, "'%s' is complete but not safely on disk, and so not acknowledged", path);
+    return false;
 }
 
 /* Sends the acknowledgement. From now on our close, or our death, must not take back what we say: no reset any more.
@@ -410,41 +393,6 @@ static void keep_permissions(void)
     set_permissions(mode, mode);
 }
 
-/* Goes to the directory of what path leads to, and notes the name there in file_name: so the temporary file is found
- * even if the directory gets another name. OLD is what the kernel has opened by that path, or NULL if there is nothing.
- * Returns false if that has no name, as a pipe. */
-static bool enter_directory(const struct stat *old)
-{
-    static char folder[PATH_MAX];
-    struct stat there = { 0 };
-    char *slash;
-
-    if (lstat(path, &there) != 0 && (old != NULL || errno != ENOENT))
-        die(errno, "cannot write '%s'", path);
-    snprintf(folder, sizeof folder, "%s", path);
-    if (S_ISLNK(there.st_mode) && old == NULL)
-        die(0, "cannot write '%s': it is a symbolic link to nothing", path);
-    /* We follow a link only to the file that the kernel has opened: it may refuse to follow one that somebody has
-     * planted (proc_sys_fs(5), protected_symlinks). */
-    if (S_ISLNK(there.st_mode) &&
-        (realpath(path, folder) == NULL || stat(folder, &there) != 0 || !same_file(old, &there))) {
-        if (!S_ISREG(old->st_mode))
-            return false;
-        die(0, "cannot write '%s': the kernel opens it, but its name cannot be found", path);
-    }
-    slash = strrchr(folder, '/');
-    snprintf(file_name, sizeof file_name, "%s", slash != NULL ? slash + 1 : folder);
-    if (slash != NULL)
-        slash[1] = '\0';
-    else
-        snprintf(folder, sizeof folder, ".");
-    if (file_name[0] == '\0')
-        die(ENOENT, "cannot write '%s'", path);
-    if (chdir(folder) != 0)
-        die(errno, "cannot write '%s': directory '%s'", path, folder);
-    return true;
-}
-
 /* Ends the program if the destination OLD is somebody else's file or FIFO that may have been planted where many may
  * write but only owners may remove: in a sticky directory, as /tmp. The kernel has the same rule for open with O_CREAT
  * (proc_sys_fs(5), protected_regular and protected_fifos), which is not how we open it. Also refuses now what rename
@@ -464,42 +412,68 @@ static void refuse_foreign(const struct stat *old)
         die(EPERM, "cannot replace '%s', somebody else's in a sticky directory (client - >FILE writes into it)", path);
 }
 
-/* Opens what is to be written to, before the server is bothered. */
+/* Goes to the directory of what path leads to, and notes the name there in file_name: so the temporary file is found
+ * even if the directory gets another name. OLD is what the kernel has opened by that path, or NULL if there is nothing.
+ * A pipe without a name stays without one. */
+static void enter_directory(const struct stat *old)
+{
+    static char folder[PATH_MAX];
+    struct stat there = { 0 };
+    char *slash;
+
+    if (lstat(path, &there) != 0 && (old != NULL || errno != ENOENT))
+        die(errno, "cannot write '%s'", path);
+    snprintf(folder, sizeof folder, "%s", path);
+    if (S_ISLNK(there.st_mode) && old == NULL)
+        die(0, "cannot write '%s': it is a symbolic link to nothing", path);
+    /* We follow a link only to the file that the kernel has opened: it may refuse to follow one that somebody has
+     * planted (proc_sys_fs(5), protected_symlinks). */
+    if (S_ISLNK(there.st_mode) &&
+        (realpath(path, folder) == NULL || stat(folder, &there) != 0 || !same_file(old, &there))) {
+        if (!S_ISREG(old->st_mode))
+            return;
+        die(0, "cannot write '%s': the kernel opens it, but its name cannot be found", path);
+    }
+    slash = strrchr(folder, '/');
+    snprintf(file_name, sizeof file_name, "%s", slash != NULL ? slash + 1 : folder);
+    if (slash != NULL)
+        slash[1] = '\0';
+    else
+        snprintf(folder, sizeof folder, ".");
+    if (file_name[0] == '\0')
+        die(ENOENT, "cannot write '%s'", path);
+    if (chdir(folder) != 0)
+        die(errno, "cannot write '%s': directory '%s'", path, folder);
+    if (old != NULL)
+        refuse_foreign(old);
+}
+
+/* Opens what is to be written to, before the server is bothered. A regular file is only looked at: may we write to it,
+ * as the user for whom open would look (faccessat(2), AT_EACCESS)? */
 static void open_destination(void)
 {
     struct stat old, opened;
+    bool exists;
 
     if (use_standard_output())
         return;
-    output = open(path, O_WRONLY | O_NONBLOCK); /* does not wait for the reader of a FIFO */
-    if (output < 0 && errno == ETXTBSY) /* a program that is running may not be written to, but replaced */
-        output = open(path, O_RDONLY);
-    if (output < 0 && errno == ENOENT) {
-        (void)enter_directory(NULL);
-        owner = geteuid();
-        create_temporary(NULL);
-        return;
-    }
-    if (output < 0 && errno != ENXIO && errno != EAGAIN) /* a FIFO without a reader; a file with a lease (fcntl(2)) */
+    exists = stat(path, &old) == 0;
+    if (exists ? faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0 : errno != ENOENT)
         die(errno, "cannot write '%s'", path);
-    if (output >= 0 ? fstat(output, &old) != 0 : stat(path, &old) != 0)
-        die(errno, "cannot write '%s'", path);
-    if ((S_ISREG(old.st_mode) || S_ISFIFO(old.st_mode)) && enter_directory(&old))
-        refuse_foreign(&old);
-    if (S_ISREG(old.st_mode)) {
-        owner = old.st_uid;
-        if (output >= 0)
-            close(output);
-        create_temporary(&old);
+    if (exists && S_ISDIR(old.st_mode))
+        die(EISDIR, "cannot write '%s'", path);
+    if (!exists || S_ISREG(old.st_mode) || S_ISFIFO(old.st_mode))
+        enter_directory(exists ? &old : NULL);
+    owner = exists ? old.st_uid : geteuid();
+    if (!exists || S_ISREG(old.st_mode)) {
+        create_temporary(exists ? &old : NULL);
         return;
     }
     refuse_standard_error(&old);
-    if (output < 0 && S_ISFIFO(old.st_mode)) { /* now it is known to be nobody's trap: wait for its reader */
-        while ((output = open(file_name, O_WRONLY)) < 0 && errno == EINTR)
-            ;
-        if (output >= 0 && (fstat(output, &opened) != 0 || !same_file(&old, &opened)))
-            die(0, "cannot write '%s': it was replaced just now", path);
-    }
-    if (output < 0 || fcntl(output, F_SETFL, 0) != 0)
-        die(output < 0 ? ENXIO : errno, "cannot write '%s'", path);
+    while ((output = open(file_name[0] != '\0' ? file_name : path, O_WRONLY)) < 0 && errno == EINTR)
+        ; /* a FIFO is waited for until it has a reader */
+    if (output < 0 || fstat(output, &opened) != 0)
+        die(errno, "cannot write '%s'", path);
+    if (!same_file(&old, &opened))
+        die(0, "cannot write '%s': it was replaced just now", path);
 }

@@ -1,5 +1,5 @@
 /*
- * common.h - what server.c and client.c share. Read server.c first, then client.c, and look up here what you meet there.
+ * common.h - what server.c and client.c share. Read server.c first, and look here for what you meet there.
  *
  *     The command line    the options that both programs have
  *     Messages            the transcript, warnings, and errors that end the program
@@ -8,9 +8,9 @@
  *     Trace               what -v shows of a connection
  *     Sockets             addresses, the reset on close, timeouts, keepalive, buffers
  *
- * It holds functions, which headers usually only declare, so that two programs share one file and each is compiled alone.
- * To add an option: put its letter into a program's getopt call, its meaning beside that call or into shared_option, and
- * a line into the help and into README.md.
+ * A header usually only declares functions. This one holds them, so that two programs share one file.
+ * To add an option: put its letter into the getopt call of a program, its meaning there or into shared_option, and a line
+ * into the help and README.md.
  */
 #if defined __linux__ && !defined PORTABLE
 #define LINUX 1                 /* use what only Linux has: TCP_INFO, the lengths of queues, syncfs */
@@ -74,12 +74,12 @@ static int buffer_size = 1025;              /* -b: bytes; 0 leaves both buffers 
 static int timeout = 30;                    /* -t: seconds; 0 waits for ever */
 static bool tracing;                        /* -v */
 static bool keep_serving;                   /* -k, of the server */
-static long trace_number;                   /* with -k: which client's process this is; 0: the parent */
+static char trace_name[32] = PROGRAM;       /* whose line of trace it is */
 
 /* ---- Messages -------------------------------------------------------------------------------------------------- */
 
 static int transcript = STDOUT_FILENO;      /* where the transcript goes; -1: it could not be written */
-static bool sizes_are_printed;              /* of the socket buffers, in the transcript */
+static bool sizes_are_printed;              /* of the socket buffers: a name may have several addresses */
 static int progress_width;                  /* columns that the progress line takes on the terminal; 0: there is none */
 
 /* Waits until FD is ready for EVENTS (poll(2)), but no longer than a tick. Returns true if it is ready. An FD of -1 is
@@ -116,26 +116,21 @@ static bool write_all(int fd, const char *data, size_t length)
     return true;
 }
 
-static bool is_c1(unsigned char byte) { return byte >= 0x80 && byte < 0xa0; }
-
-/* Copies TEXT to TO, and makes it harmless to a terminal: a control character comes out as \xNN. These are the bytes
- * below the blank, 0x7f, and the C1 controls 0x80 to 0x9f: in UTF-8 each of them follows a 0xc2, but a terminal with
- * 8-bit characters also obeys a lone one. A lone one is known by the ASCII before it. FOREIGN text came from the
- * network: all of it that is not printable ASCII comes out as \xNN. Returns the end of the copy, which has no NUL. */
+/* Copies TEXT to TO, and makes it harmless to a terminal: control characters come out as \xNN. These are the bytes
+ * below the blank, 0x7f, and 0x80 to 0x9f: those follow a 0xc2 in UTF-8, but some terminals obey them behind ASCII,
+ * too. In FOREIGN text, from the network, all that is not printable ASCII comes out so. Returns the end of the copy. */
 static char *escape(char *to, const char *text, bool foreign)
 {
     bool after_ascii = true;
 
     for (const unsigned char *from = (const unsigned char *)text; *from != '\0'; from++) {
-        bool pair = *from == 0xc2 && is_c1(from[1]), lone = after_ascii && is_c1(*from);
-        if (pair && !foreign) {
-            to += sprintf(to, "\\x%02x\\x%02x", from[0], from[1]);
-            from++;
-        } else if (*from < ' ' || *from == 0x7f || lone || (foreign && (*from > '~' || *from == '\\')))
+        const bool pair = *from == 0xc2 && from[1] >= 0x80 && from[1] < 0xa0;
+        const bool control = *from < ' ' || *from == 0x7f || (after_ascii && *from >= 0x80 && *from < 0xa0);
+        after_ascii = pair || control || *from < 0x80;
+        if (pair || control || (foreign && (*from > '~' || *from == '\\')))
             to += sprintf(to, "\\x%02x", *from);
         else
             *to++ = (char)*from;
-        after_ascii = pair || *from < 0x80;
     }
     return to;
 }
@@ -155,8 +150,8 @@ static void print_line(int fd, bool foreign, const char *start, const char *end,
     to += sprintf(to, "%s", start);
     to = escape(to, message, foreign);
     to += sprintf(to, "%s\n", end);
-    if (progress_width > 0 && dprintf(STDERR_FILENO, "\r%*s\r", progress_width, "") > 0) /* blanks over the progress line */
-        progress_width = 0;
+    if (progress_width > 0 && dprintf(STDERR_FILENO, "\r%*s\r", progress_width, "") > 0)
+        progress_width = 0; /* there are blanks in its place */
     if (!write_all(fd, line, (size_t)(to - line)) && fd == transcript && fd >= 0) {
         transcript = -1;
         print_line(STDERR_FILENO, false, PROGRAM ": ", strerror(errno),
@@ -321,7 +316,7 @@ static struct {
 } transfer = { .expected = -1 };
 
 /* A wait for the other side. It belongs to the loop that waits: it begins as { 0 }, and after progress it is { 0 }
- * again. Only the other side is waited for with a limit, not a disk, a pipe or a terminal. */
+ * again. A disk, a pipe or a terminal is waited for without a limit. */
 struct waiting {
     int64_t last_look;      /* when keep_waiting last looked at the clock; 0: not yet */
     int64_t waited;         /* without progress, until then */
@@ -418,11 +413,10 @@ static void show_progress(void)
         progress_width = columns;
 }
 
-/* Says whether the wait WAITING for the other side of socket FD goes on: a call there has waited a tick in vain, or a
- * signal has interrupted it. An acknowledgement from the other side's kernel is progress. Returns false, with errno
- * set, if there was none for the time of -t.
- * We may have been stopped (Ctrl-Z), and then found nothing because we did not look. So a look counts two ticks at
- * most, and when the time is over, one more call is made. */
+/* A call on socket FD has waited a tick in vain, or a signal has interrupted it. Returns true if the wait goes on, and
+ * false, with errno set, if there was no progress for the time of -t. What the other side's kernel acknowledges is
+ * progress. We may have been stopped (Ctrl-Z) while it came. So a look counts two ticks at most, and when the time is
+ * over, one more call is made. */
 static bool keep_waiting(int fd, struct waiting *waiting)
 {
     const int64_t now = microseconds(), most = 2 * TICK * 1000, queue = unacknowledged(fd);
@@ -440,7 +434,7 @@ static bool keep_waiting(int fd, struct waiting *waiting)
     return !was_over || !waiting->is_over;
 }
 
-/* A read or write on connection FD has failed. Returns true if it is to be made again: it had waited a tick (EAGAIN),
+/* A read or write on connection FD has failed. Returns true if it is to be made again, because a tick was over (EAGAIN)
  * or a signal came (EINTR), and the wait goes on. If not, errno says why. */
 static bool may_retry(int fd, struct waiting *waiting)
 {
@@ -449,13 +443,12 @@ static bool may_retry(int fd, struct waiting *waiting)
 
 /* ---- Trace ----------------------------------------------------------------------------------------------------- */
 
-/* Returns the start of a line of trace: time of day, program, with -k the number of the client, and the state of the
- * TCP connection of socket FD, "-" if it is not known (RFC 9293, 3.3.2). */
+/* Returns the start of a line of trace: the time of day, whose it is, and the state of the TCP connection of socket FD,
+ * or "-" if that is not known (RFC 9293, 3.3.2). */
 static const char *trace_start(int fd)
 {
     static char start[96];
     const char *state = "-";
-    char number[32] = "";
     struct timespec now = { 0 };
     struct tm parts = { 0 };
 
@@ -467,12 +460,10 @@ static const char *trace_start(int fd)
     if (info.tcpi_state <= TCP_CLOSING)
         state = states[info.tcpi_state];
 #endif
-    if (trace_number > 0)
-        snprintf(number, sizeof number, "[%ld]", trace_number);
     (void)clock_gettime(CLOCK_REALTIME, &now); /* a trace without a time is better than no transfer */
     (void)localtime_r(&now.tv_sec, &parts);
-    snprintf(start, sizeof start, "%02d:%02d:%02d.%06ld " PROGRAM "%s %-11s ", parts.tm_hour, parts.tm_min,
-             parts.tm_sec, now.tv_nsec / 1000, number, state);
+    snprintf(start, sizeof start, "%02d:%02d:%02d.%06ld %s %-11s ", parts.tm_hour, parts.tm_min, parts.tm_sec,
+             now.tv_nsec / 1000, trace_name, state);
     return start;
 }
 
@@ -516,6 +507,16 @@ static void end_transfer(int fd)
 
 /* ---- Sockets --------------------------------------------------------------------------------------------------- */
 
+/* Closes socket FD after a failure of which errno tells, and keeps errno. Returns -1. */
+static int close_and_fail(int fd)
+{
+    int error = errno;
+
+    close(fd);
+    errno = error;
+    return -1;
+}
+
 /* Returns the TCP addresses of -a and -p, a list that freeaddrinfo releases. Ends the program if there is none. */
 static struct addrinfo *resolve(void)
 {
@@ -528,12 +529,11 @@ static struct addrinfo *resolve(void)
     return list;
 }
 
-/* With ON, whatever closes socket FD from now on resets the connection: we, or the kernel after our death. Without ON,
- * closing is what it usually is. Returns false, with errno set, if the system refuses.
- * Usually close sends what is left and then FIN. The other side reads a FIN as end-of-file, so a program that was
- * killed looks like one that had finished. With SO_LINGER on and a time of 0, close throws away what was not sent and
- * sends RST (socket(7); ABORT in RFC 9293, 3.10.5). The other side gets the error ECONNRESET. Nothing is added to the
- * data. */
+/* With ON, whatever closes socket FD from now on resets the connection: we, or the kernel after our death. Returns
+ * false, with errno set, if that failed.
+ * Usually close sends what is left and then FIN, which the other side reads as end-of-file: a program that was killed
+ * looks like one that had finished. With SO_LINGER on and its time 0, close throws away what was not sent and sends RST
+ * (socket(7); RFC 9293, 3.10.5, ABORT). The other side gets the error ECONNRESET. Not a byte is added to the data. */
 static bool set_reset_on_close(int fd, bool on)
 {
     const struct linger linger = { .l_onoff = on, .l_linger = 0 };
@@ -542,8 +542,7 @@ static bool set_reset_on_close(int fd, bool on)
 }
 
 /* Makes read and write on the new connection FD wait in the kernel, as in every book, but no longer than a tick. Then
- * they fail with EAGAIN, or return what they have moved so far (socket(7), SO_RCVTIMEO), and may_retry looks at -t.
- * Ends the program if the system refuses. */
+ * they fail with EAGAIN, or return what they have moved so far (socket(7), SO_RCVTIMEO), and may_retry looks at -t. */
 static void set_timeouts(int fd)
 {
     const struct timeval tick = { .tv_usec = TICK * 1000 };
@@ -554,40 +553,28 @@ static void set_timeouts(int fd)
         die(errno, "cannot set up a connection");
 }
 
-/* While nothing moves on connection FD, has the kernels ask each other every 15 seconds whether they are still there
+/* Has the kernels ask each other every 15 seconds, while nothing moves on connection FD, whether they are still there
  * (RFC 9293, 3.8.4): no firewall or NAT forgets the connection, and a dead machine is noticed while we wait for a
- * silent pipe. Nine questions may stay unanswered, or as many as -t has time for and Linux can count (127).
- * All of it is best effort: OpenBSD, for one, has no numbers to set. */
+ * silent pipe. Nine questions may stay unanswered, or as many as -t has time for. All of it is best effort. */
 static void set_keepalive(int fd)
 {
     const int on = 1;
 
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 #ifdef TCP_KEEPIDLE
-    const int interval = 15, least = 9, most = 127; /* seconds, questions, questions */
-    int questions = timeout > 0 ? timeout / interval + 1 : most;
-    if (questions < least)
-        questions = least;
-    if (questions > most)
-        questions = most;
+    const int interval = 15, most = 127; /* seconds; questions that Linux can count */
+    int questions = timeout > 0 && timeout < most * interval ? timeout / interval + 1 : most;
+    if (questions < 9)
+        questions = 9;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &interval, sizeof interval);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &questions, sizeof questions);
 #endif
 }
 
-/* Asks for buffers of -b bytes for socket FD. To count for the window scale, that must be before listen or connect
- * (tcp(7)). With -b 0 nothing is set, and the kernel tunes both buffers while the connection runs. */
-static void set_buffer_sizes(int fd)
-{
-    if (buffer_size > 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer_size, sizeof buffer_size) != 0 ||
-                            setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_size, sizeof buffer_size) != 0))
-        die(errno, "cannot set the socket buffers to %d bytes", buffer_size);
-}
-
-/* Returns the size in bytes of one of socket FD's buffers: OPTION is SO_SNDBUF or SO_RCVBUF. The last argument of
- * getsockopt is a value-result argument: it says how much room there is, and getsockopt stores how much it used. */
-static int get_buffer_size(int fd, int option)
+/* Returns the size in bytes of a buffer of socket FD: OPTION is SO_SNDBUF or SO_RCVBUF. The last argument of getsockopt
+ * is a value-result argument: it says how much room there is, and getsockopt stores there how much it used. */
+static int buffer_size_of(int fd, int option)
 {
     int size = 0;
     socklen_t length = sizeof size;
@@ -597,23 +584,28 @@ static int get_buffer_size(int fd, int option)
     return size;
 }
 
-/* Sets the buffer sizes of socket FD. The first time, for a name may have several addresses, prints them before and
- * after: the answer is hardly ever the number that was asked for. Linux takes the smaller of that and net.core.wmem_max
- * or rmem_max, doubles it for its own bookkeeping, and goes no lower than a floor (socket(7) names old floors). */
-static void set_and_print_buffer_sizes(int fd)
+static void print_buffers(int fd)
 {
-    if (sizes_are_printed) {
-        set_buffer_sizes(fd);
-        return;
-    }
+    print("Send buffer length ：%d", buffer_size_of(fd, SO_SNDBUF));
+    print("Recv buffer length ：%d", buffer_size_of(fd, SO_RCVBUF));
+}
+
+/* Asks for buffers of -b bytes for socket FD: first before listen or connect, to count for the window scale (tcp(7)).
+ * With -b 0 the kernel tunes both while the connection runs. The first time, prints the sizes before and after: the
+ * answer is hardly ever the number that was asked for. Linux takes the smaller of that and net.core.wmem_max or
+ * rmem_max, doubles it for its own bookkeeping, and goes no lower than a floor (socket(7) names old floors). */
+static void set_buffers(int fd)
+{
+    const bool printing = !sizes_are_printed;
+
     sizes_are_printed = true;
-    print("Send buffer length ：%d", get_buffer_size(fd, SO_SNDBUF));
-    print("Recv buffer length ：%d", get_buffer_size(fd, SO_RCVBUF));
-    set_buffer_sizes(fd);
-    if (buffer_size > 0)
-        print("Buffer length both set to %d", buffer_size);
-    else
-        print("Buffer length left to the kernel");
-    print("Send buffer length ：%d", get_buffer_size(fd, SO_SNDBUF));
-    print("Recv buffer length ：%d", get_buffer_size(fd, SO_RCVBUF));
+    if (printing)
+        print_buffers(fd);
+    if (buffer_size > 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer_size, sizeof buffer_size) != 0 ||
+                            setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_size, sizeof buffer_size) != 0))
+        die(errno, "cannot set the socket buffers to %d bytes", buffer_size);
+    if (printing) {
+        print(buffer_size > 0 ? "Buffer length both set to %d" : "Buffer length left to the kernel", buffer_size);
+        print_buffers(fd);
+    }
 }

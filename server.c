@@ -7,11 +7,10 @@
  *
  * Read from top to bottom. After main come the steps of the story in their order: socket, bind, listen, accept, write,
  * shutdown, read, close. You can skip the last two chapters: the file that is sent, and many clients (-k).
- *
  * TCP opens a connection with SYN. FIN says "that was all", RST (a reset) says "this connection is lost".
  *
  * From common.h, which client.c uses too, come print, for the transcript; trace, for -v; warn and die; and the options,
- * as address and port. No call on a socket waits longer than a tick, 100 ms; keep_waiting and may_retry then say whether
+ * as address and port. No call on a socket waits longer than a tick, 100 ms. keep_waiting and may_retry then say whether
  * the other side still has time.
  */
 #define PROGRAM "server" /* for common.h: how messages begin */
@@ -107,32 +106,25 @@ int main(int argc, char *argv[])
 static int listen_on(const struct addrinfo *where)
 {
     const int on = 1, off = 0;
-    int listener = socket(where->ai_family, where->ai_socktype, where->ai_protocol), error;
+    int listener = socket(where->ai_family, where->ai_socktype, where->ai_protocol);
 
     if (listener < 0)
         return -1;
-    set_and_print_buffer_sizes(listener); /* accept hands them on to the connection */
+    set_buffers(listener);
 
-    /* From now on, an early end of this program resets the connection; on most systems accept hands that on, too. So a
-     * client reads end-of-file only if we got as far as shutdown, which sends FIN without closing. */
-    (void)set_reset_on_close(listener, true); /* serve_client insists on it */
+    /* From now on, an early end of this program resets the connections. So a client reads end-of-file only if we got as
+     * far as shutdown, which sends FIN without closing. */
+    (void)set_reset_on_close(listener, true); /* once more in serve_client: not every system hands it on to connections */
 
-    /* Connections of an earlier server that the kernel still remembers (TIME_WAIT) shall not block the port. Not
-     * SO_REUSEPORT: a second server could then take this port too, and get some of our clients (socket(7)). */
+    /* Connections that the kernel still remembers (TIME_WAIT) shall not block the port. Not SO_REUSEPORT: a second
+     * server could then take this port too, and get some of our clients (socket(7)). */
     (void)setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-
-    /* The address :: shall take clients that come over IPv4, too, whatever the system's default is (ipv6(7)). */
-    if (where->ai_family == AF_INET6)
+    if (where->ai_family == AF_INET6) /* the address :: shall take clients that come over IPv4, too (ipv6(7)) */
         (void)setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-
-    if (bind(listener, where->ai_addr, where->ai_addrlen) == 0 &&
-        listen(listener, SOMAXCONN) == 0 &&
+    if (bind(listener, where->ai_addr, where->ai_addrlen) == 0 && listen(listener, SOMAXCONN) == 0 &&
         fcntl(listener, F_SETFL, O_NONBLOCK) == 0) /* accept_client waits with poll */
         return listener;
-    error = errno;
-    close(listener);
-    errno = error;
-    return -1;
+    return close_and_fail(listener);
 }
 
 /* Returns a socket that listens on the first address for -a and -p that works. Ends the program if none does, and also
@@ -142,14 +134,10 @@ static int listen_for_clients(void)
     struct addrinfo *list = resolve();
     int listener = -1, error = 0;
 
-    for (struct addrinfo *where = list; where != NULL; where = where->ai_next) {
+    for (struct addrinfo *where = list; where != NULL && listener < 0 && error != EADDRINUSE; where = where->ai_next) {
         listener = listen_on(where);
-        if (listener >= 0)
-            break;
-        if (error == 0 || errno == EADDRINUSE)
-            error = errno; /* of several errors the first is told: getaddrinfo puts the best address first */
-        if (error == EADDRINUSE)
-            break;
+        if (listener < 0 && (error == 0 || errno == EADDRINUSE))
+            error = errno; /* of several errors the first is told: getaddrinfo puts the best address first (RFC 6724) */
     }
     freeaddrinfo(list);
     if (listener < 0)
@@ -177,28 +165,23 @@ static int accept_client(int listener)
     if (!wait_a_tick(listener, POLLIN))
         return -1;
     connection = accept(listener, (struct sockaddr *)&peer, &length);
-    if (connection >= 0) {
+    if (connection >= 0)
         address_to_text(&peer, length);
-        return connection;
-    }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+    else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         warn(errno, "cannot accept a connection");
         if (!keep_serving)
             exit(EXIT_FAILURE);
         sleep(1); /* others may give some back */
-    }
-    /* Other errors say that the client has already gone (accept(2), "Error handling"). A tick passes: if accept fails
-     * again and again, we must not spin. */
-    (void)wait_a_tick(-1, 0);
-    return -1;
+    } else /* the client has already gone (accept(2), "Error handling"), or a firewall refuses: we must not spin */
+        (void)wait_a_tick(-1, 0);
+    return connection;
 }
 
 /* Everything that passes between one client and the server. Ends the program if anything goes wrong. */
 static void serve_client(int connection)
 {
-    /* Again, for systems where accept does not hand it on; and if it fails, the client has already gone. */
-    (void)set_reset_on_close(connection, true);
-    set_buffer_sizes(connection);
+    (void)set_reset_on_close(connection, true); /* if it fails, the client has already gone */
+    set_buffers(connection); /* not every system hands these on either */
     set_timeouts(connection);
     set_keepalive(connection);
     trace(connection, "accepted");
@@ -249,10 +232,10 @@ static void send_file(int connection)
     static char block[BLOCK_SIZE];
     size_t most = sizeof block, length;
 
-    /* No more at a time than a send buffer of a fixed size holds. A write of many times that would be woken for every
-     * acknowledgement, and take half as long again. */
-    if (buffer_size > 0 && (size_t)get_buffer_size(connection, SO_SNDBUF) < most)
-        most = (size_t)get_buffer_size(connection, SO_SNDBUF);
+    /* A write of many times the send buffer would be woken for every acknowledgement, and take half as long again. With
+     * -b 0 the kernel lets that buffer grow. */
+    if (buffer_size > 0 && buffer_size_of(connection, SO_SNDBUF) < BLOCK_SIZE)
+        most = (size_t)buffer_size_of(connection, SO_SNDBUF);
     transfer.began = microseconds();
     transfer.expected = left_in_file;
     while ((length = read_source(connection, block, most)) > 0)
@@ -463,7 +446,7 @@ static void serve_many(int listener)
         child = fork();
         if (child == 0) {
             close(listener);
-            trace_number = client;
+            snprintf(trace_name, sizeof trace_name, PROGRAM "[%ld]", client);
             serve_client(connection);
             exit(EXIT_SUCCESS);
         }
@@ -472,6 +455,6 @@ static void serve_many(int listener)
             (void)set_reset_on_close(connection, true);
         } else
             children++;
-        close(connection); /* the child still has it open; without a child this is a reset */
+        close(connection); /* a child still has it open */
     }
 }
