@@ -175,16 +175,14 @@ static const char *reason(int error)
 
 /* These take a format and its arguments, as printf does. print adds a line to the transcript. warn and die take an
  * errno value or 0 before the format: warn prints "program: message: reason" on standard error, and die then ends the
- * program with status 1. An open connection is reset by that (set_reset_on_close). usage_error ends it with status 2.
- * */
+ * program with status 1. An open connection is reset by that (set_reset_on_close). usage_error ends it with status 2. */
 #define print(...) print_line(transcript, false, "", "", __VA_ARGS__)
 #define warn(error, ...) print_line(STDERR_FILENO, false, PROGRAM ": ", reason(error), __VA_ARGS__)
 #define die(...) (warn(__VA_ARGS__), exit(EXIT_FAILURE))
 #define usage_error(...) (warn(0, __VA_ARGS__), (void)write_all(STDERR_FILENO, usage, strlen(usage)), exit(2))
 
 /* Returns the value of option -LETTER, which getopt has left in optarg: a decimal number from 0 to MOST. If SUFFIX is
- * true, K (1024) or M (1024 K) may follow. Anything else is a usage error: blanks and signs too, which strtoul allows.
- * */
+ * true, K (1024) or M (1024 K) may follow. Anything else is a usage error: blanks and signs too, which strtoul allows. */
 static int parse_number(int letter, int most, bool suffix)
 {
     unsigned long number = ULONG_MAX, unit = 1; /* strtoul too returns ULONG_MAX for what is too large */
