@@ -32,7 +32,7 @@ newline='
 '
 export root server client peer tamper client_faults server_faults LONG SEED work thanks
 
-files='places promises crowd shows readme stopped_programs other_kernels' # more sections, which need what is above and use what is below
+files='places promises crowd shows readme stopped_programs other_kernels slow_readers hints' # more sections, which need what is above and use what is below
 for more in $files; do
     # shellcheck disable=SC1090 # these
     . "$root/tests/sections/$more.sh"
