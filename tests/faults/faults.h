@@ -541,7 +541,7 @@ static inline int faulty_fsync(int fd)
 
     if (fault("fsync", "+EINTR +EINVAL !EIO !ENOSPC") != 0)
         return -1;
-    if (in_place("narrows") && chmod("kept", 0600) != 0)
+    if (in_place("narrows") && fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && chmod("kept", 0600) != 0)
         abort();
     if (!in_place("disk") || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode))
         return fsync(fd);
