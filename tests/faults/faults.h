@@ -562,6 +562,15 @@ static inline int faulty_clock_gettime(clockid_t id, struct timespec *now)
     return 0;
 }
 
+static inline int faulty_stat(const char *path, struct stat *status)
+{
+    if (fault("stat", "EACCES EIO") != 0 || stat(path, status) != 0)
+        return -1;
+    if (in_place("foreign") && !S_ISDIR(status->st_mode))
+        status->st_uid++;
+    return 0;
+}
+
 static inline int faulty_fstat(int fd, struct stat *status)
 {
     if (fault("fstat", "EIO") != 0 || fstat(fd, status) != 0)
@@ -607,6 +616,7 @@ static inline int faulty_statx(int directory, const char *path, int flags, unsig
 #define socket(...)      faulty_socket(__VA_ARGS__)
 #define fsync(...)       faulty_fsync(__VA_ARGS__)
 #define fstat(...)       faulty_fstat(__VA_ARGS__)
+#define stat(...)        faulty_stat(__VA_ARGS__)
 #define clock_gettime(...) faulty_clock_gettime(__VA_ARGS__)
 #define syncfs(...)      (fault("syncfs", "!EIO") != 0 ? -1 : (note("flushed all\n"), 0))
 
@@ -625,7 +635,6 @@ static inline int faulty_statx(int directory, const char *path, int flags, unsig
 #define ioctl(fd, request, ...) \
     (fault("ioctl", "+EINVAL") != 0 || lacks((unsigned long)(request)) ? -1 : ioctl(fd, request, __VA_ARGS__))
 #define fcntl(...)       (fault("fcntl", "EBADF") != 0 ? -1 : fcntl(__VA_ARGS__))
-#define stat(...)        (fault("stat", "EACCES EIO") != 0 ? -1 : stat(__VA_ARGS__))
 #define lstat(...)       (fault("lstat", "EIO") != 0 ? -1 : lstat(__VA_ARGS__))
 #define realpath(...)    (fault("realpath", "ENOENT EACCES ELOOP") != 0 ? NULL : realpath(__VA_ARGS__))
 #define chdir(...)       (fault("chdir", "EACCES") != 0 ? -1 : chdir(__VA_ARGS__))
