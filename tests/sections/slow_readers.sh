@@ -37,7 +37,7 @@ test_patience() { # early
             look noqueue.$b
             check "the send queue is unknown, -b $b: slow" arrived large noqueue.$b/file
             check "the send queue is unknown, -b $b: who waits for the answer knows that the client has everything" \
-                is "$(grep -e 'ESTABLISHED  *waits for' -e 'FIN_WAIT1  *waits for' $p/server.err)" ''
+                is "$(grep -e 'ESTABLISHED  *waits for' -e 'FIN_WAIT1  *waits for' "$p/server.err")" ''
         done
         for deeds in 'get 1' eof; do
             look "noqueue.$deeds"
