@@ -416,12 +416,13 @@ static inline int faulty_connect(int fd, const struct sockaddr *name, socklen_t 
 /* Returns LIST with addresses in front of it from which no answer comes: those of a listener that has no room. */
 static inline struct addrinfo *behind_dead(struct addrinfo *list)
 {
-    static struct addrinfo dead[8];
+    static struct addrinfo dead[8], *kept; /* LIST stays known even if it is not used: it is never given back */
     static struct sockaddr_in name;
     const long count = in_place("dead");
     int listener = socket(AF_INET, SOCK_STREAM, 0), place = socket(AF_INET, SOCK_STREAM, 0);
     socklen_t length = sizeof name;
 
+    kept = list;
     name.sin_family = AF_INET;
     name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (count >= 8 || bind(listener, (struct sockaddr *)&name, length) != 0 || listen(listener, 0) != 0 ||
@@ -431,7 +432,7 @@ static inline struct addrinfo *behind_dead(struct addrinfo *list)
     for (long i = 0; i < count; i++)
         dead[i] = (struct addrinfo){ .ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_addrlen = length,
                                      .ai_addr = (struct sockaddr *)&name,
-                                     .ai_next = i + 1 < count ? &dead[i + 1] : in_place("nobody") ? NULL : list };
+                                     .ai_next = i + 1 < count ? &dead[i + 1] : in_place("nobody") ? NULL : kept };
     return dead;
 }
 
