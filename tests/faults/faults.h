@@ -2,8 +2,8 @@
  * faults.h - makes one chosen call of a program fail. Compiled into server and client ahead of everything else:
  *
  *     cc -include tests/faults/faults.h -o tests/faults/server-faults server.c
- *     FAULT='write-socket 2 ECONNRESET' server-faults ...             its second write to a socket fails
- *     FAULT='accept 1 EMFILE-forever' server-faults -k ...      its first accept fails, and all later ones
+ *     FAULT='write-socket 2 ECONNRESET' server-faults ...        its second write to a socket fails
+ *     FAULT='accept 1 EMFILE-forever' server-faults -k ...         its first accept fails, and all later ones
  *
  * A macro (the table at the end) or a function replaces each call that may fail. It first asks fault whether and how
  * this call fails. Calls are counted by name. Where the kind of descriptor matters, the name says it: read-socket,
