@@ -2,7 +2,7 @@
  * faults.h - makes one chosen call of a program fail. Compiled into server and client ahead of everything else:
  *
  *     cc -include tests/faults/faults.h -o tests/faults/server-faults server.c
- *     FAULT='write-socket 2 ECONNRESET' server-faults ...        its second write to a socket fails
+ *     FAULT='write-socket 2 ECONNRESET' server-faults ...          its second write to a socket fails
  *     FAULT='accept 1 EMFILE-forever' server-faults -k ...         its first accept fails, and all later ones
  *
  * A macro (the table at the end) or a function replaces each call that may fail. It first asks fault whether and how
