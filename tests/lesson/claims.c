@@ -32,8 +32,8 @@ enum { IS_LINUX = 0 };
 enum { HOLDS, FAILS, SKIPPED = 77 };    /* the verdict on a claim, and the exit status of the experiment's process */
 
 enum {
-    WATCHDOG_SECONDS = 10,          /* the longest an experiment may take */
-    PATIENCE_MILLISECONDS = 5000,   /* how long to look for what must happen */
+    WATCHDOG_SECONDS = 60,          /* the longest an experiment may take */
+    PATIENCE_MILLISECONDS = 30000,  /* how long to look for what must happen */
     QUIET_MILLISECONDS = 100,       /* a full buffer in which no space appears for this long is at rest */
     SMALL = 8192,                   /* sizes of buffers to ask for: much data does not fit in the small, */
     LARGE = 128 * 1024,             /* DATA bytes do in the large */
