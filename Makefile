@@ -5,7 +5,7 @@
 # make test       build and run every test, and a sample of make torture: SEED=N takes the same one again
 # make torture    the long form of the tests that break things; SEED=N repeats what is left to chance
 # make bench      measure the pair, beside other programs, for some minutes; SIZE=MIB and ROUNDS=N make it smaller,
-#                 BENCH='large many' does a part of it
+#                 BENCH='large delay' does a part of it
 # make clean      remove what was built; log.txt, where client receives, stays
 #
 # CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS are yours to set, here or in the environment. Works with GNU make and bmake.
@@ -56,7 +56,7 @@ test: all tools
 
 # SIZE, ROUNDS and SEED in the environment are its too.
 bench: all tools
-	@CC='$(CC)' sh tests/bench/bench.sh $(BENCH)
+	@sh tests/bench/bench.sh $(BENCH)
 
 always:
 

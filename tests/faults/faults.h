@@ -1,32 +1,29 @@
 /*
- * faults.h - makes one chosen call of a program fail. Compiled into server and client, ahead of everything else, for
- * torture.c, which chooses every call in turn, and the scripts:
+ * faults.h - makes one chosen call of a program fail. Compiled into server and client ahead of everything else:
  *
  *     cc -include tests/faults/faults.h -o tests/faults/server-faults server.c
- *     FAULT='write-socket 2 ECONNRESET' tests/faults/server-faults ...           its second write to a socket fails
- *     FAULT='accept 1 EMFILE-forever' tests/faults/server-faults -k ...          its first accept fails, and each after it
+ *     FAULT='write-socket 2 ECONNRESET' server-faults ...             its second write to a socket fails
+ *     FAULT='accept 1 EMFILE-forever' server-faults -k ...      its first accept fails, and all later ones
  *
- * Each call that may fail is replaced by a macro (the table at the end) or a function, which first asks fault whether
- * and how this call should fail. Calls are counted by name. Where the kind of descriptor matters, the name says it:
- * read-socket, read-pipe, read-file; write-device is the transcript into /dev/null, and write-error goes to standard
- * error. In a process that the program has forked, names begin with child-, and counting begins anew.
+ * A macro (the table at the end) or a function replaces each call that may fail. It first asks fault whether and how
+ * this call fails. Calls are counted by name. Where the kind of descriptor matters, the name says it: read-socket,
+ * read-pipe, read-file; write-device is the transcript into /dev/null, and write-error goes to standard error. In a
+ * process that the program has forked, names begin with child-, and counting begins anew.
  *
- * The failing call is not made, except that close closes, as on Linux, and an interrupted connect goes on
- * connecting. EAGAIN on a connection takes a tick, as its time-out does, but for send, which does not wait. Failures
- * have the names that errno.h and netdb.h give them, and these: "short" moves one byte, "nothing" none, "timeout" makes
- * poll return 0, "failure" leaves errno as it was. A failure that ends in -forever happens to all later calls of that
- * name too, one that ends in -while to those of the next half second. FAULT may name several, with commas between. The
- * mark in front says what a robust program does about it:
+ * The failing call is not made, except that close closes, as on Linux, and an interrupted connect goes on. EAGAIN on a
+ * connection takes a tick, as its time-out does, but for send, which does not wait. Failures have names of errno.h
+ * and netdb.h, and these: "short" moves one byte, "nothing" none, "timeout" makes poll return 0, "failure"
+ * leaves errno as it was; ^KILL and ^TERM are signals before the call. One that ends in -forever happens to all later
+ * calls of that name, one that ends in -while to those of the next half second. FAULT may name several, with commas
+ * between. The mark in front says what a robust program makes of it:
  *
- *     +    it gets over it
+ *     +    it goes on
  *     !    nobody may believe that the file has arrived
- *     ?    the same if it is the client that is hit; the server may have got all it needs
+ *     ?    the same if it hits the client; the server may have got all it needs
  *
- * And before any call, its process may be sent a signal instead: these are the failures ^KILL and ^TERM.
- *
- * The file that FAULT_BOOK names is told what happened: "call NAME NUMBER FAILURE..." for each call, unless FAULT is
- * set; "failed TEXT" when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when
- * it begins to; "misused ..." for a close of what is not open. A program that spins is aborted.
+ * The file that FAULT_BOOK names gets "call NAME NUMBER FAILURE..." for each call, unless FAULT is set; "failed TEXT"
+ * when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when it begins to; and
+ * "misused ..." for a close of what is not open. A program that spins is aborted.
  *
  * PLACE holds words for a machine that is not as others are, for places.sh:
  *
@@ -123,39 +120,31 @@ static inline void note(const char *format, ...)
     errno = error;
 }
 
+/* Returns how many milliseconds have passed since *BEGAN, which it sets when it is 0. Leaves errno alone. */
+static inline int64_t milliseconds_since(int64_t *began)
+{
+    struct timespec now;
+    int error = errno;
+
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+        abort();
+    errno = error;
+    const int64_t milliseconds = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    *began = *began == 0 ? milliseconds : *began;
+    return milliseconds - *began;
+}
+
 /* Counts a wait, or a call that said for ever that there is nothing yet, and aborts a program that makes too many of
  * them for the time it has been running. A slow machine makes fewer. */
 static inline void count_wait(void)
 {
-    static struct timespec began;
+    static int64_t began;
     static long waits;
-    struct timespec now;
-    int error = errno;
 
-    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
-        abort();
-    if (waits++ == 0)
-        began = now;
-    if (waits > WAITS_MAX * (now.tv_sec - began.tv_sec + 1)) {
+    if (++waits > WAITS_MAX * (milliseconds_since(&began) / 1000 + 1)) {
         dprintf(STDERR_FILENO, "faults.h: the program spins: %ld waits\n", waits);
         abort();
     }
-    errno = error;
-}
-
-/* True if half a second has passed since the first call of this. */
-static inline bool half_a_second_is_over(void)
-{
-    static struct timespec began;
-    struct timespec now;
-    int error = errno;
-
-    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
-        abort();
-    if (began.tv_sec == 0)
-        began = now;
-    errno = error;
-    return (now.tv_sec - began.tv_sec) * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000 >= 500;
 }
 
 /* Returns how many calls of that name there were, with this one. */
@@ -186,6 +175,7 @@ static int last_fault; /* what fault returned last */
 static inline int fault(const char *call, const char *errors)
 {
     static const struct timespec tick = { .tv_nsec = 100000000 };
+    static int64_t while_began;
     static pid_t first;
     const char *choice = getenv("FAULT");
     char own[NAME_ROOM], name[NAME_ROOM], failure[NAME_ROOM], *end;
@@ -207,7 +197,7 @@ static inline int fault(const char *call, const char *errors)
         if (forever ? number >= wanted : number == wanted)
             break;
     }
-    if (choice == NULL || (forever && strcmp(end, "-while") == 0 && half_a_second_is_over()))
+    if (choice == NULL || (forever && strcmp(end, "-while") == 0 && milliseconds_since(&while_began) >= 500))
         return 0;
     if (forever) {
         *end = '\0';

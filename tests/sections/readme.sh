@@ -1,16 +1,14 @@
-# readme.sh - the section of run.sh about the README: everything in it that can be run is run as it would be pasted, and
-# what the README shows is compared with what comes out today.
+# readme.sh - the README: everything in it that can be run is run as it would be pasted, and what it shows is compared
+# with what comes out today.
 #
-#     sh tests/run.sh readme
-#
-# The README is cut into pieces, in order: its blocks of sh, text and C, and the commands in its sentences. They run in
-# a copy of the tree and in a network namespace of their own, where port 8080 is free. A piece that starts a server
-# waits for the next one that starts a client, as two terminals would. make builds nothing in there, and of make test,
-# make torture, make bench and make clean it is only made sure that make knows them.
-# shellcheck shell=sh disable=SC2016,SC2034,SC2154 # see run.sh: what is set there, and single quotes
+# The README is cut into pieces, in order: its blocks of sh and text, and the commands in its sentences. They run in a
+# copy of the tree and in a network namespace of their own, where port 8080 is free. A piece that starts a server waits
+# for the next one that starts a client, as two terminals would. make builds nothing in there, and of make test, make
+# torture, make bench and make clean it is only made sure that make knows them.
+# shellcheck shell=sh disable=SC2016,SC2034,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
-# Cuts the README $1 into the files piece.NNN.sh, piece.NNN.text, piece.NNN.c and, for commands in sentences,
-# piece.NNN.inline. Leaves the sentences in the file prose.
+# Cuts the README $1 into the files piece.NNN.sh, piece.NNN.text and, for commands in sentences, piece.NNN.inline.
+# Leaves the sentences in the file prose.
 cut_readme() {
     awk '
         function name(kind) { return sprintf("piece.%03d.%s", ++pieces, kind) }
@@ -18,7 +16,8 @@ cut_readme() {
             n = split(prose, parts, "`")
             for (i = 2; i < n; i += 2) {
                 sub(/^SHOW=/, "make demo SHOW=", parts[i])
-                if (parts[i] ~ /^(\.\/|tests\/claims |make |tar |tail |echo |bash |nc |ssh |sha256sum )/) print parts[i] >name("inline")
+                if (parts[i] ~ /^(\.\/|tests\/lesson\/claims |make |tar |tail |echo |bash |nc |ssh |sha256sum )/)
+                    print parts[i] >name("inline")
             }
             print prose >"prose"
             prose = ""
@@ -29,17 +28,12 @@ cut_readme() {
         END { end_prose() }' "$1"
 }
 
-# True if somebody listens on port 8080.
-listens() {
-    while read -r _ local _ state _; do
-        [ "${local##*:} $state" != '1F90 0A' ] || return 0
-    done </proc/net/tcp
-    return 1
-}
+# Somebody listens on port 8080, as the kernel's table says.
+listens() { grep -q ':1F90 00000000:0000 0A' /proc/net/tcp; }
 
 # Runs the file $1 in the tree. Its output is in the file $2, and the status in $2.status.
 terminal() {
-    (cd tree && sh -e "../$1") >"$2" 2>&1 </dev/null
+    (cd tree && LC_ALL=C.UTF-8 sh -e "../$1") >"$2" 2>&1 </dev/null
     echo $? >"$2.status"
 }
 
@@ -55,13 +49,7 @@ ended_well() {
 terminals() {
     rm -f first.status
     terminal "$1" first &
-    tries=0
     until listens || [ -e first.status ]; do
-        if [ $((tries += 1)) -gt 1000 ]; then # whatever waits there is ended by tests/tools/run_sections
-            check "$(cat "$1"): somebody listens on port 8080" false
-            echo "$passed passed, $failed failed"
-            exit 1
-        fi
         sleep 0.02
     done
     terminal "$2" second
@@ -83,33 +71,22 @@ events() {
         { gsub(/^ +| +$/, "", text); print text }'
 }
 
-# Each line of the file $1 is in the file $2 too; with $3, in this order.
-found_in() {
-    awk -v ordered="${3-}" '
-        FILENAME == ARGV[1] { want[++n] = $0; next }
-        { there[$0] }
-        at < n && $0 == want[at + 1] { at++ }
-        END {
-            if (!ordered) for (at = 0; at < n && want[at + 1] in there; at++);
-            if (at < n) print "not there, or not in this order: " want[at + 1]
-            exit at < n
-        }' "$1" "$2"
-}
-
-# The picture in the file $1 is what `make demo` has drawn, in the file shown.$2.
+# The picture in the file $1 is what `make demo` has drawn, in the file shown.$2: every event is there, and those that
+# tell how the programs ended are in this order.
 check_picture() {
     last=shown.$2
     if grep -q '^No packets' "shown.$2" && grep -q ' seq ' "$1"; then
         skip "a picture with packets ($(grep '^No packets' "shown.$2"))"
-    else
-        events "$1" >in-readme
-        events "shown.$2" >today
-        check "picture $1 ($2): it tells something" at_least "$(grep -c . in-readme)" 2
-        check "picture $1 ($2)" found_in in-readme today
-        grep '^Exit' in-readme >in-readme.exit
-        check "picture $1 ($2): how they end" found_in in-readme.exit today ordered
-        check "picture $1 ($2): no wider than 80 columns" is "$(awk 'length > 80' "$1")" ''
+        return
     fi
+    events "$1" >in-readme
+    events "shown.$2" >today
+    check "picture $1 ($2): it tells something" at_least "$(grep -c . in-readme)" 2
+    check "picture $1 ($2)" is "$(grep -vxFf today in-readme)" ''
+    check "picture $1 ($2): how they end" awk 'FILENAME == ARGV[1] { if (/^Exit/) want[++n] = $0; next }
+        $0 == want[at + 1] { at++ }
+        END { exit at < n }' in-readme today
+    check "picture $1 ($2): no wider than 80 columns" is "$(awk 'length > 80' "$1")" ''
 }
 
 # The two columns of the transcripts in the file $1 are all that the two terminals printed.
@@ -121,39 +98,75 @@ check_transcripts() {
     check 'the transcripts' diff "$1.plain" printed.plain
 }
 
-# The C in the file $1, whose left side is the server's and whose right side the client's, has the calls that both make.
-check_code() {
-    run env FAULT_BOOK="$work/server.book" "$server_faults" -p 0 client.c @ \
-        env FAULT_BOOK="$work/client.book" "$client_faults" -p PORT got
-    for side in server client; do
-        awk -v side=$side '{
-            text = side == "server" ? substr($0, 1, 50) : substr($0, 51)
-            while (match(text, /[a-z]+\(/)) {
-                print substr(text, RSTART, RLENGTH - 1)
-                text = substr(text, RSTART + RLENGTH)
-            }
-        }' "$1" >in-readme
-        # close is that of the connection. The transcript goes to a file, and looks like data.
-        sed -n 's/^call \([a-z]*-*[a-z]*\) .*/\1/p' $side.book | grep -v -e close-file -e close-pipe |
-            sed 's/-.*//; s/^recv$/read/; s/^send$/write/' >calls
-        check "the code of the $side: its calls" at_least "$(grep -c . in-readme)" 5
-        check "the code of the $side: in this order" found_in in-readme calls ordered
-    done
-}
-
-# What can be checked without running what the README says.
+# The experiments that it names are there, the options in its table are those of -h, and so are the files.
 check_words() {
-    "$root/tests/lesson/claims" -l | sed 's/^[0-9]* `\([^`]*\)`.*/\1/' >known
+    "$root/tests/lesson/claims" -l | sed 's/^`\([^`]*\)`.*/\1/' >known
     tr '[' '\n' <prose | tr ']' '\n' | grep '^`[a-z`, -]*`$' | tr -d '` ' | tr ',' '\n' >named
     check 'it names experiments' at_least "$(wc -l <named)" 10
-    check 'and there are these' found_in named known
+    check 'there are the experiments that it names' is "$(grep -vxFf known named)" ''
     # A row of the table of options begins: | `-a ADDRESS` |
     sed -n 's/^| `\(-[a-z][^`]*\)` .*/\1/p' README.md | sort >named
     { "$server" -h; "$client" -h; } | sed -n 's/^  \(-[a-z] *[A-Z]*\)  .*/\1/p' | sed 's/ *$//' | sort -u >known
     check 'the options are those of -h' diff named known
-    for file in $(tr '`' '\n' <prose | grep '^tests/[a-z]*\.[a-z]*$'); do
+    for file in $(tr '`' '\n' <prose | grep '^tests/[a-z/_]*\.[a-z]*$'); do
         check "there is $file" [ -e "$root/$file" ]
     done
+}
+
+# Runs the piece $1 or compares it; show is the demonstration that was named last, and waits the piece with a server
+# that waits for its client.
+play() {
+    text=$(cat "$1")
+    case $1-$text in
+        *.c-*) ;;
+        *.text-*'ms server '*) check_picture "$1" "$show" ;;
+        *.text-'$ ./server'*) check_transcripts "$1" ;;
+        *.inline-'make demo'* | *.sh-'make demo'*)
+            show=${text%%"$newline"*}
+            show=${show#make demo}
+            show=${show#*SHOW=}
+            show=${show:-plain}
+            [ ! -e "shown.$show" ] || return 0
+            terminal "$1" "shown.$show"
+            ended_well "$1" "shown.$show"
+            ;;
+        *ssh\ *)
+            if ssh -G localhost >/dev/null 2>&1; then
+                sh -c "ssh -G ${text#ssh }" >ssh.out 2>&1 # it does not connect
+                check 'ssh knows these options' grep -q '^localforward 8080 .127.0.0.1.:8080' ssh.out
+            else
+                skip 'ssh (not installed, or it does not know who we are)'
+            fi
+            ;;
+        *./server*)
+            [ -z "$waits" ] || terminals "$waits" client.sh
+            waits=$1
+            ;;
+        *bash\ -c*)
+            if command -v bash >/dev/null; then
+                terminals server.sh "$1"
+            else
+                skip 'bash (not installed)'
+            fi
+            ;;
+        *nc\ -N\ -l* | *'| nc '*)
+            if ! nc -h 2>&1 | grep -q OpenBSD; then
+                skip "nc (OpenBSD's is not installed)"
+            elif matches "$text" '*-l*' >/dev/null; then
+                terminals "$1" client.sh
+            else
+                terminals server.sh "$1"
+            fi
+            ;;
+        *./client*)
+            terminals "${waits:-server.sh}" "$1"
+            waits=''
+            ;;
+        *)
+            terminal "$1" out
+            ended_well "$1" out
+            ;;
+    esac
 }
 
 test_readme() {
@@ -161,7 +174,7 @@ test_readme() {
     if [ -z "${IN_NAMESPACE-}" ]; then
         alone "$root/tests/tools/packets" wire readlink /proc/self/ns/net
         if [ "$status" = 0 ] && [ "$(cat out)" != "$(readlink /proc/self/ns/net)" ]; then
-            IN_NAMESPACE=yes exec "$root/tests/tools/packets" wire sh "$root/tests/run.sh" -s readme 2>/dev/null
+            LC_ALL=C.UTF-8 IN_NAMESPACE=yes exec "$root/tests/tools/packets" wire sh "$root/tests/run.sh" -s readme 2>/dev/null
         fi
     fi
     exec 2>&1 3>&- 4>&- # the connection is descriptor 4 where nothing is inherited
@@ -189,56 +202,24 @@ END
     PATH=$work/bin:$PATH
     echo './server' >server.sh
     echo './client' >client.sh
-    waits='' show=''
-
+    waits='' show='' sums=''
     for piece in piece.*; do
-        slurp "$piece"
-        case $piece-$text in
-            *.c-*) check_code "$piece" ;;
-            *.text-*'ms server '*) check_picture "$piece" "$show" ;;
-            *.text-'$ ./server'*) check_transcripts "$piece" ;;
-            *.inline-'make demo'* | *.sh-'make demo'*)
-                show=${text%%"$newline"*}
-                show=${show#make demo} && show=${show#*SHOW=}
-                [ ! -e "shown.${show:=plain}" ] || continue
-                terminal "$piece" "shown.$show"
-                ended_well "$piece" "shown.$show"
-                ;;
-            *ssh\ *)
-                command -v ssh >/dev/null || { skip 'ssh (not installed)'; continue; }
-                sh -c "ssh -G ${text#ssh }" >ssh.out 2>&1 # it does not connect
-                check 'ssh knows these options' grep -q '^localforward 8080 .127.0.0.1.:8080' ssh.out
-                ;;
-            *./server*)
-                [ -z "$waits" ] || terminals "$waits" client.sh
-                waits=$piece
-                ;;
-            *bash\ -c*)
-                command -v bash >/dev/null || { skip 'bash (not installed)'; continue; }
-                terminals server.sh "$piece"
-                ;;
-            *nc\ -N\ -l* | *'| nc '*)
-                nc -h 2>&1 | grep -q OpenBSD || { skip "nc (OpenBSD's is not installed)"; continue; }
-                case $text in *-l*) terminals "$piece" client.sh ;; *) terminals server.sh "$piece" ;; esac
-                ;;
-            *./client*)
-                terminals "${waits:-server.sh}" "$piece"
-                waits=''
-                ;;
-            *) terminal "$piece" out; ended_well "$piece" out ;;
-        esac
+        play "$piece"
         case $text in
             *./client*COPY*) check 'the copy is the file' same client.c tree/COPY ;;
-            *sha256sum*) sums="${sums-} $(cut -d ' ' -f 1 out)" ;;
+            *sha256sum*) sums="$sums $(cut -d ' ' -f 1 out)" ;;
             *'- >PART'*) head -c 1000 client.c >tree/PART ;; # as if it had broken off
             *'>>PART'*) check 'the parts are the file' same client.c tree/PART ;;
             *'| tar x'*) check 'the directory' grep -q '^tests/sections/readme.sh' second ;;
-            *'>copy'*) check 'the copy of another program' same client.c tree/copy; rm -f tree/copy ;;
+            *'>copy'*)
+                check 'the copy of another program' same client.c tree/copy
+                rm -f tree/copy
+                ;;
         esac
     done
     check 'no server waits for a client that the README does not have' is "$waits" ''
     # shellcheck disable=SC2086 # words
-    set -- ${sums-}
+    set -- $sums
     check 'sha256sum' is "$# ${1-}" "2 ${2-}"
     check 'nothing else is left' is "$(cd tree && echo *)" \
         'COPY Makefile PART README.md client client.c common.h log.txt server server.c tests'

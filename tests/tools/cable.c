@@ -1,22 +1,16 @@
 /*
- * cable.c - a cable between two networks of its own: it can be slow or long, as the options say, and it can be cut.
+ * cable.c - a cable between two network namespaces of its own. It can be slow, long, or cut.
  *
- *     cable [OPTION...]        as root, or as the root of a user namespace; network.sh shows how it is used
+ *     cable [-b BITS] [-d MS] [-x EVENT] [-y MS]       as root, or as the root of a user namespace: see network.sh
  *
- *     -b BITS      cross it in a second, in each direction; what has to wait for its turn is not lost
- *     -d MS        every packet is so late, in both directions: the round trip takes twice as long
- *     -x EVENT     cuts the cable just before it, and prints the line "cut". It is a number N, for the N-th packet with
- *                  data from the far end; fin, for the FIN from there; reply, for the first packet with data from the
- *                  near end; or alive, for the first without data, from either end, after ten seconds of silence: with
- *                  that, TCP asks whether the other end is still alive (RFC 9293, 3.8.4)
- *     -y MS        mends it so long after that
+ * BITS cross it in a second in each direction, and every packet is MS late. It is cut just before EVENT, which prints
+ * the line "cut", and mended -y MS later. EVENT is a number N, for the N-th packet with data from the far end; fin, for
+ * the FIN from there; reply, for the first packet with data from the near end; or alive, for the first keepalive: a
+ * packet without data after ten seconds of silence (RFC 9293, 3.8.4).
  *
- * Makes two network namespaces, with the tun device "near" in one and "far" in the other, and prints one line, such as
- * "/proc/71/fd/3 /proc/71/fd/5": where nsenter(1) finds the one and the other, for giving the devices addresses and for
- * running programs there. A packet sent to a tun device is read here, and written into the other device (Linux's
- * Documentation/networking/tuntap.rst). When the first one comes to a cut cable, standard error says so. SIGTERM ends
- * the program; the devices go with it, and the namespaces with the last that runs in them. Exits with 77 where it
- * cannot have all that.
+ * The first line printed tells nsenter(1) where the two namespaces are: "/proc/71/fd/3 /proc/71/fd/5". In one is the
+ * tun device "near", in the other "far"; what is sent to one comes out of the other. When the first packet comes to a
+ * cut cable, standard error says so. SIGTERM ends the program. It exits with 77 where it cannot have all that.
  */
 #include "tools.h"
 
@@ -61,16 +55,19 @@ static const char *event = "";          /* -x; empty again when it has happened 
 static int64_t mended;                  /* when the cable will be mended; 0 if never */
 static bool severed;                    /* the cable is cut */
 
-static _Noreturn void not_here(const char *what)
-{
-    fprintf(stderr, "cable: %s: %s\n", what, strerror(errno));
-    exit(NOT_HERE);
-}
-
 static void leave(int signal_number)
 {
     (void)signal_number;
     _exit(0);
+}
+
+/* Ends the program, for lack of WHAT, unless that is there. */
+static void need(bool there, const char *what)
+{
+    if (there)
+        return;
+    fprintf(stderr, "cable: %s: %s\n", what, strerror(errno));
+    exit(NOT_HERE);
 }
 
 /* Moves this process into a new network namespace and makes device NAME there. */
@@ -80,22 +77,12 @@ static struct end make_end(const char *name)
     struct end made = { .busy = 0 };
 
     strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
-    if (unshare(CLONE_NEWNET) != 0)
-        not_here("no network namespace");
+    need(unshare(CLONE_NEWNET) == 0, "no network namespace");
     made.namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (made.namespace < 0)
-        not_here("/proc/self/ns/net");
+    need(made.namespace >= 0, "/proc/self/ns/net");
     made.device = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-    if (made.device < 0 || ioctl(made.device, TUNSETIFF, &request) != 0)
-        not_here("/dev/net/tun");
+    need(made.device >= 0 && ioctl(made.device, TUNSETIFF, &request) == 0, "/dev/net/tun");
     return made;
-}
-
-/* Prints TEXT at once. */
-static void say(const char *text)
-{
-    if (fputs(text, stdout) == EOF || fflush(stdout) != 0)
-        die("standard output");
 }
 
 /* True if the packet of LENGTH bytes at B, of IPv4 or IPv6, that came from FROM at the time NOW is what -x waits for
@@ -139,7 +126,7 @@ static void take(int from)
         severed = true;
         mended = mending > 0 ? now + mending : 0;
         event = "";
-        say("cut\n");
+        puts("cut");
     }
     if (mended > 0 && now >= mended)
         severed = false;
@@ -183,7 +170,7 @@ static int64_t deliver(int from, int64_t most)
 int main(int argc, char *argv[])
 {
     const int64_t hour = INT64_C(3600) * SECOND;
-    char line[100];
+    const long own = (long)getpid();
     int letter;
 
     tool = "cable";
@@ -195,12 +182,11 @@ int main(int argc, char *argv[])
         case 'y': mending = (int64_t)(atof(optarg) * 1000); break;
         default: return 2;
         }
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     signal(SIGTERM, leave);
     ends[NEAR] = make_end("near");
     ends[FAR] = make_end("far");
-    snprintf(line, sizeof line, "/proc/%ld/fd/%d /proc/%ld/fd/%d\n", (long)getpid(), ends[NEAR].namespace,
-             (long)getpid(), ends[FAR].namespace);
-    say(line);
+    printf("/proc/%ld/fd/%d /proc/%ld/fd/%d\n", own, ends[NEAR].namespace, own, ends[FAR].namespace);
 
     for (;;) {
         struct pollfd wanted[] = { { ends[NEAR].device, POLLIN, 0 }, { ends[FAR].device, POLLIN, 0 } };

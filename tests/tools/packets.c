@@ -3,18 +3,14 @@
  *
  *     packets FILE COMMAND [ARGUMENT...]
  *
- * COMMAND runs in a network namespace of its own, made by root or in a user namespace, which needs no root: on the
- * machine's own loopback interface the connections of others would be seen too. FILE gets a line for each segment, in
- * the order in which they were sent:
+ * COMMAND runs in a network namespace of its own. FILE gets a line for each segment, in the order of sending:
  *
  *     13:45:35.991567 server sends PSH+ACK seq 1 ack 1 length 1152 window 1152 port 40001
  *
- * The time is the kernel's, on the clock of the traces (-v), so that sort can merge the two. The server is the side
- * that was connected to, and port is its port. seq and ack count from the SYN, which is number 0; ack is 0 where the
- * flag ACK is not set. window is in bytes, scaled (in a SYN it never is).
- *
- * Exits with the status of COMMAND. Where packets cannot be seen, it says why in one line, does not run COMMAND, and
- * exits with 77. If there were more packets than it has room for, it says how many are missing.
+ * The time is the kernel's, on the clock of the traces (-v). The server is the side that was connected to, and port is
+ * its port. seq and ack count from the SYN, which is number 0; ack is 0 without the flag ACK. window is in bytes.
+ * Exits with the status of COMMAND, or with 77, and a line that says why, where packets cannot be seen. If there was no
+ * room for some of them, it says how many are missing.
  */
 #include "tools.h"
 
@@ -33,14 +29,11 @@ enum { LAST_MILLISECONDS = 500 };   /* how long to wait, when COMMAND has ended,
 
 static volatile pid_t command;
 
-/* What would end this program early ends COMMAND instead; when that has ended, this program. */
+/* What would end this program early ends COMMAND, and so this program. */
 static void pass_on(int signal_number)
 {
-    int error = errno;
-
     if (command == 0 || kill(command, signal_number) != 0)
         _exit(128 + signal_number);
-    errno = error;
 }
 
 /* Writes the names of FLAGS to TEXT, and returns that. */
@@ -51,7 +44,7 @@ static const char *names(unsigned flags, char text[32])
     };
     int length = 0;
 
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+    for (size_t i = 0; i < ELEMENTS(known); i++)
         if ((flags & known[i].flag) != 0)
             length += snprintf(text + length, 32 - (size_t)length, "%s%s", length == 0 ? "" : "+", known[i].name);
     return length == 0 ? "none" : text;
@@ -110,7 +103,7 @@ int main(int argc, char *argv[])
     if (file == NULL)
         die(argv[1]);
     command = start_program(argv + 2, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
-    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
+    for (size_t i = 0; i < ELEMENTS(deadly); i++)
         must(sigaction(deadly[i], &action, NULL), "sigaction");
     status = status_of(command);
     command = 0;

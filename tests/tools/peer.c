@@ -148,17 +148,19 @@ static void say(const char *what)
 }
 
 /* Waits until there is the file NAME and TEXT stands in it. Fails if it does not within 150 s: only what is broken
- * takes so long. */
+ * takes so long. Looks often at first and then less often: hundreds of peers may wait at the same time. */
 static void wait_for_text(const char *name, const char *text)
 {
     static char there[1 << 22];
     const int64_t until = microseconds() + 150 * INT64_C(1000000);
+    int64_t nap = 2000;
 
     while (get_file(name, there, sizeof there) < 0 || strstr(there, text) == NULL) {
         errno = ETIMEDOUT;
         if (microseconds() > until)
             fail(text);
-        pause_for(2000);
+        pause_for(nap);
+        nap = nap < 100000 ? nap * 2 : nap;
     }
 }
 
@@ -176,7 +178,6 @@ static const struct { const char *name; int words; } actions[] = {
 /* Does the ACTION with its arguments ONE and TWO, as far as it has them. */
 static void act(size_t action, const char *one, const char *two)
 {
-    const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
     struct pollfd wanted = { .fd = connection };
 
     switch (action) {
@@ -201,7 +202,7 @@ static void act(size_t action, const char *one, const char *two)
             fail("shutdown");
         break;
     case RESET: /* as the programs do it */
-        must(setsockopt(connection, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), "SO_LINGER");
+        reset_on_close(connection);
         /* fall through */
     case CLOSE:
         if (close(connection) != 0 && errno != ECONNRESET) /* which FreeBSD says of one that was reset */
@@ -244,10 +245,8 @@ static void act_all(char **words)
 
 static void set_sizes(int fd, const char *bytes)
 {
-    int value = atoi(bytes);
-
-    must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof value), "SO_SNDBUF");
-    must(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, sizeof value), "SO_RCVBUF");
+    set_option(fd, SO_SNDBUF, atoi(bytes));
+    set_option(fd, SO_RCVBUF, atoi(bytes));
 }
 
 static void tell_port(int port)
@@ -317,7 +316,10 @@ static int on_terminal(char **words)
     struct winsize size = { .ws_row = 24 };
     const char *columns = getenv("TERMINAL_COLUMNS");
     int master = must(posix_openpt(O_RDWR | O_NOCTTY), "terminal"), slave;
+    struct pollfd wanted = { .fd = master, .events = POLLIN };
+    siginfo_t info = { .si_pid = 0 };
     char text[1024];
+    bool over, silent = false;
     ssize_t count;
     pid_t pid;
 
@@ -331,9 +333,19 @@ static int on_terminal(char **words)
     }
     pid = start_program(words, STDIN_FILENO, STDOUT_FILENO, slave);
     close(slave);
-    while ((count = read(master, text, sizeof text)) > 0) /* -1 with EIO when nobody has the terminal open any more */
+    /* When nobody has the terminal open any more, read fails with EIO. Not on gVisor: there the end of COMMAND and then
+     * some silence are the end. */
+    while (!silent) {
+        over = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+        silent = poll(&wanted, 1, 200) == 0 && over;
+        if (wanted.revents == 0)
+            continue;
+        count = read(master, text, sizeof text);
+        if (count <= 0)
+            break;
         if (write(STDERR_FILENO, text, (size_t)count) != count)
             die("copy");
+    }
     return status_of(pid);
 }
 
@@ -348,13 +360,10 @@ static int make_local_socket(char **words)
 
 static int print_sizes(char **words)
 {
-    int fd = make_socket(), sizes[2];
-    socklen_t length = sizeof sizes[0];
+    int fd = make_socket();
 
     set_sizes(fd, words[0]);
-    must(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sizes[0], &length), "SO_SNDBUF");
-    must(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &sizes[1], &length), "SO_RCVBUF");
-    printf("%d %d\n", sizes[0], sizes[1]);
+    printf("%d %d\n", get_option(fd, SO_SNDBUF), get_option(fd, SO_RCVBUF));
     return 0;
 }
 

@@ -8,8 +8,8 @@
  * Each section runs in an empty directory and a process group of its own, both gone when it has ended; a process that
  * it leaves behind is a failure. Its last line of output must say `N passed, N failed`, perhaps `, N skipped`, too;
  * otherwise the section counts as broken. Other lines are shown if they begin with "skip"; if the section failed, all
- * but those that begin with "ok". After a few seconds of silence it says which sections are running, and the last line
- * of each.
+ * but those that begin with "ok", and then the command that runs it again. After a few seconds of silence it says which
+ * sections are running, and the last line of each.
  *
  * SIGHUP, SIGINT (Ctrl-C) and SIGTERM end everything at once. The last line is the sum, in the same form, and the exit
  * status 0 only if nothing failed.
@@ -54,6 +54,9 @@ static void start(struct lane *lane, const char *section)
     must(mkdir(place_of(section, "in"), 0755), section);
     *lane = (struct lane){ .section = section, .began = microseconds(), .pid = split() };
     if (lane->pid == 0) {
+        static const int normal[] = { SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM };
+        for (size_t i = 0; i < ELEMENTS(normal); i++)
+            signal(normal[i], SIG_DFL); /* nohup and a shell's & leave some ignored, which no shell can change */
         setpgid(0, 0);
         sigprocmask(SIG_SETMASK, &before, NULL);
         if (chdir(place_of(section, "in")) == 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
@@ -97,6 +100,14 @@ static char *take_last_line(char *text)
     return newline + 1;
 }
 
+/* Returns the value of the environment variable NAME, or an empty string. */
+static const char *value_of(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value != NULL ? value : "";
+}
+
 /* Tells how the section of LANE ended, which has the exit STATUS, and whether it LEFT a process behind. */
 static void tell(const struct lane *lane, int status, bool left)
 {
@@ -115,8 +126,11 @@ static void tell(const struct lane *lane, int status, bool left)
     if (left)
         printf("FAILED: %s left a process behind\n", lane->section);
     bad += broken + left;
-    printf("%-12s %5ld checks, %5.1f s%s\n", lane->section, good + bad, (double)(microseconds() - lane->began) / 1e6,
+    printf("%-20s %5ld checks, %5.1f s%s\n", lane->section, good + bad, (double)(microseconds() - lane->began) / 1e6,
            bad > 0 ? ": FAILED" : "");
+    if (bad > 0)
+        printf("again: %sSEED=%s sh %s %s\n", value_of("LONG")[0] != '\0' ? "LONG=1 " : "", value_of("SEED"), script,
+               lane->section);
     passed += good;
     failed += bad;
     skipped += not_made;
@@ -189,15 +203,15 @@ int main(int argc, char *argv[])
     while ((letter = getopt(argc, argv, "+j:t:")) != -1)
         *(letter == 't' ? &limit : &count) = letter == '?' ? 0 : atoi(optarg);
     if (count < 1 || count > LANES_MAX || argc - optind < 2) {
-        fprintf(stderr, "usage: lanes [-j LANES] [-t SECONDS] SCRIPT SECTION...\n");
+        fprintf(stderr, "usage: run_sections [-j LANES] [-t SECONDS] SCRIPT SECTION...\n");
         return 2;
     }
-    script = realpath(argv[optind++], path);
+    script = realpath(argv[optind++], path); /* the sections run elsewhere */
     if (script == NULL)
         die(argv[optind - 1]);
     must(setvbuf(stdout, NULL, _IOLBF, 0), "setvbuf");
     sigemptyset(&awaited);
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+    for (size_t i = 0; i < ELEMENTS(signals); i++) {
         sigaddset(&awaited, signals[i]);
         must(sigaction(signals[i], &note, NULL), "sigaction"); /* sigwait does not see what is ignored */
     }

@@ -1,26 +1,21 @@
 /*
- * tamper.c - changes a program's files under its feet in ways that a shell cannot, between any two system calls.
+ * tamper.c - shows and changes files in ways that a shell cannot, and between any two system calls of a program.
  *
- *     tamper early FILE DEED AFTER COMMAND...   runs COMMAND over and over; each time DEED is done at a later moment
- *                                               before it gives a file its name. Prints each time how it ended and
- *                                               what FILE is then; AFTER puts all back as it was
+ *     tamper early FILE DEED AFTER COMMAND...   runs COMMAND over and over, and does DEED one moment later each time,
+ *                                               until it gives a file its name. Prints each time how it ended and what
+ *                                               FILE is then; AFTER puts all back as it was
  *     tamper watch DIRECTORY COMMAND...         runs COMMAND, and prints what the client's temporary file in DIRECTORY
  *                                               is, whenever a system call has changed that
- *     tamper state FILE...                      prints what each FILE is: mode, owner, group, and + if it has an access
- *                                               control list, or -
+ *     tamper state FILE...                      prints mode, owner and group, and + if there is an access control list
  *     tamper acl FILE                           gives it one: 1234 and 4321 may do all, its group nothing
  *     tamper default DIRECTORY                  gives that to new files there
  *     tamper as UID GID,... COMMAND...          runs COMMAND as this user in these groups
  *     tamper noshare COMMAND...                 runs COMMAND without the right to make namespaces
- *     tamper lease FILE COMMAND...              runs COMMAND; whoever else opens FILE has to wait until we have been
- *                                               told so and have let go of it
+ *     tamper lease FILE COMMAND...              runs COMMAND; who opens FILE waits until we have let go of it
  *
- * DEED and AFTER are "put A B", which makes B one more name of A in place of what it was; "link TARGET B", the same
- * with a symbolic link; "remove A"; "kill N", which sends COMMAND this signal; or nothing. The programs that are
- * watched have no standard output.
- *
- * A race between COMMAND and others has as many outcomes as there are moments between two of its system calls. Here
- * each of them is seen, in every run. Exits with what COMMAND does, 0 for early, 77 if this system does not let us.
+ * DEED and AFTER are "put A B", which makes B one more name of A; "link TARGET B", the same with a symbolic link;
+ * "remove A"; "kill N", which sends COMMAND this signal; or nothing. A race has as many outcomes as there are moments
+ * between two system calls, and here each of them is seen. Exits with what COMMAND does, 77 if the system forbids it.
  */
 #include "tools.h"
 
@@ -50,8 +45,8 @@ static void file_to_text(const char *name, char text[64])
                  lgetxattr(name, "system.posix_acl_access", NULL, 0) > 0 ? '+' : '-');
 }
 
-/* Sets the extended attribute ATTRIBUTE of the file NAME to the list, with tags, permissions and ids in the form that
- * linux/posix_acl_xattr.h has, little-endian everywhere (acl(5)). The mask, 0x10, is what chmod changes then. */
+/* Sets the extended attribute ATTRIBUTE of the file NAME to the list (acl(5)), in the form of linux/posix_acl_xattr.h,
+ * little-endian everywhere. The mask, 0x10, is what chmod changes then. */
 static int set_list(const char *name, const char *attribute)
 {
     enum { ALL = 7, NOTHING = 0 };

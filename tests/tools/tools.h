@@ -144,15 +144,64 @@ static inline int make_socket(void)
     return fd;
 }
 
+static inline void set_option(int fd, int option, int value)
+{
+    must(setsockopt(fd, SOL_SOCKET, option, &value, sizeof value), "setsockopt");
+}
+
+static inline int get_option(int fd, int option)
+{
+    int value = 0;
+    socklen_t length = sizeof value;
+
+    must(getsockopt(fd, SOL_SOCKET, option, &value, &length), "getsockopt");
+    return value;
+}
+
+/* Makes whatever closes FD, or a socket that inherits this from it, send a reset instead of an end-of-file. */
+static inline void reset_on_close(int fd)
+{
+    const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+
+    must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), "SO_LINGER");
+}
+
+static inline int port_of(int fd)
+{
+    struct sockaddr_in name = { 0 };
+    socklen_t length = sizeof name;
+
+    must(getsockname(fd, (struct sockaddr *)&name, &length), "getsockname");
+    return ntohs(name.sin_port);
+}
+
 /* Binds FD to a port that the kernel chooses. Returns its number. */
 static inline int take_port(int fd)
 {
-    struct sockaddr_in name = local_address(0);
-    socklen_t length = sizeof name;
+    const struct sockaddr_in name = local_address(0);
 
-    must(bind(fd, (struct sockaddr *)&name, length), "bind");
-    must(getsockname(fd, (struct sockaddr *)&name, &length), "getsockname");
-    return ntohs(name.sin_port);
+    must(bind(fd, (const struct sockaddr *)&name, sizeof name), "bind");
+    return port_of(fd);
+}
+
+/* Returns the state of the IPv4 socket with the port HERE whose other end has the port THERE, 0 for one that listens.
+ * It comes from the kernel's table (proc(5), /proc/net/tcp): the number is that of TCP_INFO, 0 if there is no such
+ * socket, -1 if there is no table. */
+static inline int state_in_table(int here, int there)
+{
+    char line[512];
+    unsigned near, far, state;
+    int found = 0;
+    FILE *table = fopen("/proc/net/tcp", "r");
+
+    if (table == NULL)
+        return -1;
+    while (found == 0 && fgets(line, sizeof line, table) != NULL)
+        if (sscanf(line, "%*[^:]: %*8x:%x %*8x:%x %x", &near, &far, &state) == 3 && (int)near == here &&
+            (int)far == there)
+            found = (int)state;
+    fclose(table);
+    return found;
 }
 
 /* ---- Programs ------------------------------------------------------------------------------------------------ */

@@ -1,10 +1,9 @@
 /*
  * wire.h - sees the TCP segments that cross the loopback interface, for packets.c and claims.c.
  *
- * open_wire goes into a network namespace of its own (network_namespaces(7)), where nobody else's connections are;
- * nobody need be root for that (user_namespaces(7)). There it opens a packet socket (packet(7)), whose kernel writes
- * what it sees into a ring of memory, with the time. next_segment takes one segment after the other from there, when
- * it is called: looking does not disturb what is looked at. IPv4 only. Include tools.h first.
+ * open_wire goes into a network namespace of its own, where nobody else's connections are (network_namespaces(7),
+ * user_namespaces(7)). It opens a packet socket there, whose kernel writes what it sees into a ring of memory, with the
+ * time (packet(7)). So looking does not disturb what is looked at. IPv4 only. Include tools.h first.
  */
 #ifndef WIRE_H
 #define WIRE_H
@@ -70,22 +69,32 @@ static inline bool write_to(const char *path, const char *text, unsigned long id
     return fd >= 0 && close(fd) == 0 && written;
 }
 
-/* Moves this process into a network namespace with a loopback interface that is up. Who may not, makes a user namespace
- * too, in which he may, and stays in it who he is. Returns false where that is not allowed either. */
-static inline bool enter_namespace(void)
+/* Moves this process into a network namespace whose loopback interface is up. Who may not do that makes a user
+ * namespace too, in which he may, and stays in it who he is. Returns false, with errno, where any of that fails: then
+ * this process may be in a namespace in which nothing works. */
+static inline bool try_namespace(void)
 {
     struct ifreq loopback = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
     unsigned long user = geteuid(), group = getegid();
-    int any;
-    bool up;
 
     if (unshare(CLONE_NEWNET) != 0 &&
         (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 || !write_to("/proc/self/setgroups", "deny", 0) ||
          !write_to("/proc/self/gid_map", "%lu %lu 1", group) || !write_to("/proc/self/uid_map", "%lu %lu 1", user)))
         return false;
-    any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* the request needs a socket, no matter which */
-    up = any >= 0 && ioctl(any, SIOCSIFFLAGS, &loopback) == 0;
-    return any >= 0 && close(any) == 0 && up;
+    return ioctl(make_socket(), SIOCSIFFLAGS, &loopback) == 0; /* the request needs a socket, no matter which */
+}
+
+/* The same, but a child tries it first: if that fails, this process stays where it is. */
+static inline bool enter_namespace(void)
+{
+    pid_t child = split();
+    int error;
+
+    if (child == 0)
+        _exit(try_namespace() ? 0 : errno);
+    error = status_of(child);
+    errno = error;
+    return error == 0 && try_namespace();
 }
 
 /* Begins to record what crosses the loopback interface. Returns NULL, or what was not allowed, with errno set. */

@@ -1,11 +1,11 @@
-# shows.sh - the section of run.sh about `make demo`: it draws what happened. Checks tests/tools/packets first, then each
-# picture by the numbers in it: with packets and without, as the user nobody as well, and several at once.
+# demonstration.sh - tests `make demo`. First comes tests/tools/packets, and then each picture, by the numbers in it:
+# with packets and without, as the user nobody as well, and several at once.
 #
-#     sh tests/run.sh shows
+#     sh tests/run.sh demonstration
 # shellcheck shell=sh disable=SC2154,SC2016 # see run.sh: what is set there, and single quotes
 
-# Sums up the segments that tests/tools/packets wrote to the file $1: what begins or ends something, the bytes of each side,
-# whether the numbers add up, whether the server respected the window, and whether the time goes on.
+# Sums up the segments that tests/tools/packets wrote to the file $1: what begins or ends something, the bytes of each
+# side, whether the numbers add up, whether the server respected the window, and whether the time goes on.
 sum_up() {
     awk '
         { other = $2 == "server" ? "client" : "server"; end = $6 + $10 }
@@ -41,8 +41,8 @@ good() {
         "acknowledged $(($1 + 2)) and $(($2 + 2)); all adds up"
 }
 
-# Sums up picture number $1 in the file show: turns it into lines like those of tests/tools/packets, without the time. What is
-# only counted there becomes one segment that is as long as all of them, and an ACK that lets it pass.
+# Sums up picture number $1 in the file show: turns it into lines like those of tests/tools/packets, without the time.
+# What is only counted there becomes one segment that is as long as all of them, and an ACK that lets it pass.
 picture() {
     awk -v wanted="$1" '
         function after(word, i) { for (i = 1; i < NF; i++) if ($i == word) return $(i + 1); return 0 }
@@ -76,7 +76,7 @@ shows_flags() { is "$(picture "$1" | sed 's/;.*//')" "$2"; }
 demo() {
     mkdir -p shown && chmod 777 shown
     began=$(date +%s)
-    (cd "$1" && ${3-} env TMPDIR="$work/shown" sh tests/demo/demo.sh "$2") >show 2>&1
+    (cd "$1" && ${3-} env LC_ALL=C.UTF-8 TMPDIR="$work/shown" sh tests/demo/demo.sh "$2") >show 2>&1
     status=$?
     took=$(($(date +%s) - began))
     ends=$(sed -n 's/^Exit status .*: //p' show | tr '\n' ';')
@@ -92,6 +92,15 @@ demo() {
         END { for (state in used) if (!(state in told)) print state }' show >unexplained
     check "$played: every state is explained" is "$(cat unexplained)" ''
     check "$played: and once" is "$(sed -n 's/^ *| *(\([A-Z_0-9-]*: .*\)).*/\1/p' show | sort | uniq -d)" ''
+    check "$played: who shows no state has an empty column" is "$(grep -e '^ *[0-9.]* -  *|' -e '| -$' show)" ''
+    # A client that is connected after the server has accepted it was logged late, and the picture says so.
+    check "$played: a late row says so" is "$(awk '
+        /^ *ms server/ { accepted = 0 }
+        / accepted  *\|/ { accepted = 1 }
+        late && !/\| *\(/ { print late }
+        late && !/\| *\([A-Z]/ { late = "" }
+        / connected \|/ && accepted { late = $0 }
+        /logged late/ { late = "" }' show)" ''
     # The wide colon has three bytes and takes two columns.
     check "$played: no wider than 80 columns" is "$(sed 's/：/::/g' show | awk 'length > 80')" ''
     check "$played: nobody is called closed who has not been connected yet" is \
@@ -99,9 +108,8 @@ demo() {
     case $2 in
         '' | packets) check "$played: the files are the same" grep -q 'are identical' show ;;
         close)
-            check "$played: how they end" is "$ends" '0 and 0;0 and 0;0 and 1;0 and 0;'
-            check "$played: a part of the file, and the whole" is \
-                "$(sed -n "s/^The client's file \\([a-z]*\\) .*/\\1/p" show | tr '\n' ' ')" 'has is '
+            check "$played: how they end" is "$ends" '0 and 0;0 and 0;0 and 1;'
+            check "$played: a part of the file" grep -q "^The client's file has [0-9]* of the $whole bytes" show
             ;;
         nobody)
             check "$played: how they end" is "$ends" '1 and 1;'
@@ -136,7 +144,6 @@ show_all_packets() {
         'client:SYN server:SYN+ACK server:FIN* server:RST*'
     check "$played: after ours is none" shows_flags 2 'server:FIN client:FIN'
     check "$played: closed with something unread" shows_flags 3 'client:SYN server:SYN+ACK server:RST'
-    check "$played: nothing unread with ours" shows_flags 4 'server:FIN client:FIN'
     demo "$root" killed
     check "$played: the plain one" is "$(picture 1)" "$(good "$half" 0)"
     check "$played: ours" shows_flags 2 'client:SYN server:SYN+ACK server:RST'
@@ -173,7 +180,7 @@ packets() {
     check 'packets: more than there is room for' grep -q '^packets: [0-9]* packets are missing' err
 }
 
-test_shows() {
+test_demonstration() {
     whole=$(wc -c <"$root/client.c" | tr -d ' ') half=$(($(wc -c <"$root/client.c") / 2))
     make_file random 100000
     packets
@@ -183,7 +190,7 @@ test_shows() {
     sed -n 's/^ *|<*--* \(.*[^-]\) --*>*|$/\1/p' show | tr '\n' ';' >arrows
     if grep -q LISTEN show; then
         check 'plain: the arrows' is "$(sed 's/ACK of the FIN;//' arrows)" \
-            "SYN;SYN+ACK;ACK;the first bytes;the last of $whole bytes;FIN: that was all;\"$thanks\";FIN;"
+            "SYN;SYN+ACK;ACK;the first bytes;the last of $whole bytes, and FIN;\"$thanks\";FIN;"
     fi
     ! show_packets || show_all_packets
     chmod 755 .
@@ -194,7 +201,9 @@ test_shows() {
 
     # The same where packets cannot be seen.
     mkdir -p stage/tests/tools stage/tests/demo
-    for f in server client client.c tests/tools/run_pair tests/tools/peer tests/demo/demo.sh; do ln -sf "$root/$f" "stage/$f"; done
+    for f in server client client.c tests/tools/run_pair tests/tools/peer tests/demo/demo.sh; do
+        ln -sf "$root/$f" "stage/$f"
+    done
     printf '#!/bin/sh\necho "packets: no packet socket: not today" >&2\nexit 77\n' >stage/tests/tools/packets
     chmod 755 stage/tests/tools/packets
     for mode in packets nobody close killed; do
@@ -203,14 +212,33 @@ test_shows() {
         check "$played: draws none" is "$(grep -c ' seq ' show)" 0
     done
 
-    # Cut off, several at once, and what they are called with.
-    (cd "$root" && TMPDIR=$work/shown sh tests/demo/demo.sh killed 2>/dev/null) | head -n 1 >show
+    # Cut off, several at once, on a narrow terminal, without a network, and with a wrong word.
+    (
+        cd "$root" && LC_ALL=C.UTF-8 TMPDIR=$work/shown sh tests/demo/demo.sh killed 2>/dev/null
+        echo $? >"$work/cut"
+    ) | head -n 1 >show
     check 'cut off: something was shown' [ -s show ]
     check 'cut off: no files are left' is "$(ls -A shown)" ''
+    check 'cut off: no error' is "$(cat cut)" 0
     for i in 1 2 3; do
-        (cd "$root" && exec sh tests/demo/demo.sh packets) >"show.$i" 2>&1 &
+        (cd "$root" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh packets) >"show.$i" 2>&1 &
     done
     wait
     check 'three at once' is "$(grep -l 'are identical' show.* | wc -l | tr -d ' ')" 3
-    refuses 2 "demo: *not 'nonsense'" sh -c 'cd "$0" && exec sh tests/demo/demo.sh nonsense' "$root"
+    alone env TERMINAL_COLUMNS=60 "$peer" terminal sh -c 'stty size <&2'
+    if [ "$status" = 0 ]; then
+        (cd "$root" && TERMINAL_COLUMNS=60 "$peer" terminal sh tests/demo/demo.sh transcripts) >show 2>&1
+        check 'a narrow terminal' grep -q '^This terminal has 60 columns; the pictures need 80' show
+    else
+        skip 'a narrow terminal (no terminal or no stty)'
+    fi
+    set -- unshare --net
+    [ "$(id -u)" = 0 ] || set -- "$@" --map-root-user
+    if "$@" true 2>/dev/null; then
+        refuses 1 'demo: nothing connects on this machine*' "$@" \
+            sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh' "$root"
+    else
+        skip 'a loopback interface that is down (no network namespaces)'
+    fi
+    refuses 2 "demo: *not 'nonsense'" sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh nonsense' "$root"
 }

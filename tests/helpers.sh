@@ -1,0 +1,211 @@
+# helpers.sh - what the sections of run.sh use. Nearly every check needs run or alone, then check with arrived or ended.
+#
+# No test may pass because of a file that an earlier one left: run removes got and p/got, where clients put what they
+# receive. A file that has to be there before the test is called kept. The names that run.sh exports can be used in
+# what stands in single quotes, too.
+# shellcheck shell=sh disable=SC2034,SC2154 # what run.sh sets, and what the sections use
+
+passed=0 failed=0 skipped=0 p=p last=''
+newline='
+'
+
+# ---- Running programs ---------------------------------------------------------------------------------------------
+
+# Runs a server and a client, as in `run "$server" -p 0 text @ "$client" -p PORT p/got`; tests/tools/run_pair.c says
+# what may stand there. Then looks at what is left of that in the directory p.
+run() {
+    [ ! -e got ] || rm -rf got # run_pair itself removes p/got
+    "$pair" p "$@" || {
+        failed=$((failed + 1))
+        echo "FAILED: $section: the pair did not end by itself: $*"
+    }
+    look p
+}
+
+# Looks at the run that is left in the directory $1: sets s and c to the statuses of server and client, and
+# milliseconds, from the start of the server to the end of both.
+look() {
+    p=$1
+    read -r s c <"$p/status"
+    read -r milliseconds <"$p/milliseconds"
+    last="$p/server.out $p/server.err $p/client.out $p/client.err"
+}
+
+# Runs one program alone. Sets status; its output is in the files out and err.
+alone() {
+    last='out err'
+    "$@" >out 2>err
+    status=$?
+    [ $status -lt 256 ] || status=$((status % 128 + 128)) # some shells add more than 128 to the number of a signal
+}
+
+# Runs a client that no server waits for, as run would. Sets c, and s to none.
+client_alone() {
+    mkdir -p p
+    "$@" >p/client.out 2>p/client.err
+    c=$? s=none p=p last='p/client.out p/client.err'
+}
+
+# Runs a command as somebody who is not root: as the user nobody if we are root.
+as_nobody() {
+    if [ "$(id -u)" = 0 ]; then
+        "$tamper" as 65534 65534 "$@"
+    else
+        "$@"
+    fi
+}
+
+# Runs the shell script $1 as the only client of a server -k that sends text, which it stops at the end. There,
+# $port is the port, and $pid the server. What follows are more words for the server, $text of its own instead.
+beside_server() {
+    script=$1
+    shift
+    run sh -c 'echo $$ >pid; exec "$@" >/dev/null' - "$server" -k -t 100 -p 0 "$@" @ \
+        sh -c 'port=$0 pid=$(cat pid); rm pid
+'"$script"'
+kill $pid' PORT
+}
+
+# ---- Checks, and what can stand behind them -----------------------------------------------------------------------
+
+# Counts a check named $1 as passed if the command that follows succeeds. Otherwise shows what was said last.
+check() {
+    name=$1
+    shift
+    matches "$name" "${CHECK:-*}" >/dev/null || return 0
+    if "$@" >check.out 2>&1; then
+        passed=$((passed + 1))
+        return
+    fi
+    failed=$((failed + 1))
+    echo "FAILED: $section: $name"
+    echo "    $*"
+    sed 's/^/    /' check.out
+    for file in $last; do
+        head -n 30 "$file" | tr -d '\000-\010\013-\037' | sed "s,^,    ${file##*/}: ,"
+    done
+}
+
+# Says that $1 is not tested here, and why.
+skip() {
+    skipped=$((skipped + 1))
+    echo "skipped: $section: $1"
+}
+
+# $1 is what it has to be, $2.
+is() { [ "$1" = "$2" ] || { echo "'$1' instead of '$2'"; false; }; }
+
+# The text $1 matches the shell pattern $2.
+matches() {
+    pattern=$2
+    while :; do # to ksh93, parentheses in a pattern are more than themselves
+        case $pattern in
+            *[\(\)]*) pattern="${pattern%%[\(\)]*}?${pattern#*[\(\)]}" ;;
+            *) break ;;
+        esac
+    done
+    # shellcheck disable=SC2254 # a pattern
+    case $1 in
+        $pattern) ;;
+        *) echo "'$1' does not match '$2'"; return 1 ;;
+    esac
+}
+
+at_least() { [ "$1" -ge "$2" ] || { echo "$1 is less than $2"; false; }; }
+less() { [ "$1" -lt "$2" ] || { echo "$1 is not less than $2"; false; }; }
+same() { cmp "$1" "$2"; }
+bytes() { wc -c <"$1" | tr -d ' '; }
+
+# Server and client ended with the statuses $1 and $2.
+both() { is "server $s, client $c" "server $1, client $2"; }
+
+# The standard error of $1 (server or client) matches the shell pattern $2.
+said() { matches "$(cat "$p/$1.err")" "$2"; }
+
+# Both ended with the statuses $1 and $2, and the standard error of $3 matches the shell pattern $4.
+ended() { both "$1" "$2" && said "$3" "$4"; }
+
+# Both ended with status 0, and what the client made is the file $1.
+arrived() { both 0 0 && same "$1" "${2-$p/got}"; }
+
+# The client ended with status 1, said what $1 matches, and left what was there before, the line "old" in the file kept.
+kept() { is "$c" 1 && said client "$1" && is "$(cat kept)" old && clean .; }
+
+# The client ended with status 1 before the server was bothered, and said $1; place/kept (old_file) is still the old one.
+refused() { is "$c $s" '1 none' && said client "$1" && is "$(cat place/kept)" old && clean place; }
+
+# No file is left beside the destination that a client received in the directory $1.
+clean() { is "$(find "$1" -name '.client-*')" ''; }
+
+# There are lines in the file $1, and each of them is one of the lines that follow.
+only() {
+    lines=$1
+    shift
+    printf '%s\n' "$@" >allowed
+    [ -s "$lines" ] && ! grep -vxFf allowed "$lines"
+}
+
+# The program that ran alone ended with status $1, and its standard error matches the shell pattern $2: one line, or
+# with status 2 the synopsis too.
+fails_with() {
+    is "$status" "$1" && matches "$(cat err)" "$2" || return
+    [ "$1" = 2 ] || is "$(wc -l <err | tr -d ' ')" 1
+}
+
+# Runs the command $3... alone, which has to fail in that way.
+refuses() {
+    wanted=$1 message=$2
+    shift 2
+    alone "$@"
+    check "$*" fails_with "$wanted" "$message"
+}
+
+# Sends the file $1 with -b $2 and receives with -b $3, into $4 (p/got). It must be in $5 then, once process $6 has ended.
+crosses() {
+    run "$server" -p 0 -b "$2" "$1" @ "$client" -p PORT -b "$3" "${4-p/got}"
+    [ $# -lt 6 ] || wait "$6"
+    check "$1 with -b $2 and $3 into ${4-p/got}" arrived "$1" "${5-${4-p/got}}"
+}
+
+# ---- Files, and the machine ---------------------------------------------------------------------------------------
+
+# Makes the file $1 of $2 bytes, lines with numbers: no part of it is like another.
+make_file() { awk -v n="$2" 'BEGIN { while (i * 10 < n) printf "%09d\n", i++ }' | head -c "$2" >"$1"; }
+
+# Makes the file $1, a hole of $2 MiB and then a line.
+make_hole() { dd if=/dev/null of="$1" bs=1048576 seek="$2" 2>/dev/null && echo 'the end' >>"$1"; }
+
+# Makes the directory place, in which the only file, kept, holds "old" and has the mode $1.
+old_file() { rm -rf place && mkdir place && echo old >place/kept && chmod "$1" place/kept; }
+
+# The text of the error $1, say EIO, in the words of the C library that the programs are built with.
+why() { "$peer" strerror "$1"; }
+
+# What the file $1 is: mode, owner, group, and whether it has an access control list.
+state() { "$tamper" state "$@"; }
+
+# Prints those of the calls in the book (FAULT_BOOK) that are among the words, in their order; the same again only once.
+sequence() {
+    awk -v wanted=" $* " '$1 == "call" && index(wanted, " " $2 " ") && $2 != last { printf "%s ", $2; last = $2 }' book
+}
+
+# The kernel is gVisor, which always says this of itself. It does as Linux does, but for some of TCP.
+on_gvisor() { [ "$(uname -v)" = '#1 SMP Sun Jan 10 15:06:54 PST 2016' ]; }
+
+# This build shows what only Linux does, the states of TCP and the lengths of queues: then it must.
+shows_all() { [ "$(uname)" = Linux ] && ! on_gvisor && ! grep -q -e -DPORTABLE "$root/tests/.flags"; }
+
+# The standard descriptors have names here.
+standard_names() {
+    [ ! -e /dev/stdin ] || [ ! -e /dev/stdout ] || [ ! -e /dev/stderr ] || return 0
+    skip 'names of standard input and output (/dev/stdin, /dev/stdout or /dev/stderr is not there)'
+    false
+}
+
+# There is IPv6 here: whoever comes to a port of ::1 where nobody listens is refused.
+has_ipv6() {
+    grep -qs ' lo$' /proc/net/if_inet6 || "$client" -a ::1 -p 1 /dev/null 2>&1 | grep -q "$(why ECONNREFUSED)" || {
+        skip 'IPv6 (not on this machine)'
+        false
+    }
+}

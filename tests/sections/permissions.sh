@@ -1,0 +1,150 @@
+# permissions.sh - who may read the new file: nobody who could not read the old one, and not for a moment.
+# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
+
+# The client receives into the file it, for which the shell has done $1, and meanwhile does $2. The new file is what $3
+# says.
+meanwhile() {
+    rm -f it
+    eval "$1"
+    run "$peer" listen put abc sh '"$tamper" state .client-* >mode; '"$2" put def fin get 30 @ \
+        sh -c 'umask 022; exec "$client" -p "$0" it' PORT
+    check "meanwhile $2 ($1)" is "$s $c $(state it) $(chmod u+r it && cat it)" "0 0 $3 abcdef"
+}
+
+# The file $1 is what $2 says, and its temporary file was at every moment that or one of the states that follow.
+moments_of() {
+    listed=$1
+    shift
+    is "$(state "$listed")" "$1" && only "$listed.watched" "$@"
+}
+
+# A file that replaces another one lets in nobody more, and not for a moment; a new one gets what any new one does.
+test_permissions() {
+    mkdir -p guarded
+    "$tamper" default guarded
+    if [ $? = 77 ]; then
+        skip 'access control lists (not on this system, or not in this directory)'
+        return
+    fi
+    me=$(id -u):$(id -g)
+    (umask 022 && : >guarded/any)
+    echo old >listed && echo old >guarded/listed
+    (umask 027 && echo old >unlisted && mv unlisted guarded/plain) # it was not made there, and has no list
+    "$tamper" acl listed && "$tamper" acl guarded/listed && chmod 640 listed guarded/listed
+    beside_server '
+        umask 022
+        "$client" -p $port guarded/new || echo new
+        for file in guarded/listed guarded/plain listed; do
+            "$tamper" watch ${file%"${file#guarded/}"}. "$client" -p $port $file >$file.watched || echo "$file $?"
+        done >&2' text
+    check 'all arrive' is "$s $c $(cat p/client.err)" '143 0 '
+    check 'a new file gets what the directory wants' is "$(state guarded/new)" "$(state guarded/any)"
+    check 'of a file with a list only the permissions of its owner stay' moments_of listed "600 $me -"
+    for file in guarded/listed guarded/plain; do # in a directory that gives lists
+        check "or if the new one has a list: $file" moments_of $file "600 $me +"
+    done
+    # What counts is what stands there at the end.
+    meanwhile 'echo old >it; chmod 644 it' 'chmod 600 it' "600 $me -"
+    check 'and meanwhile nobody else gets at the temporary file' is "$(cat mode)" "600 $me -"
+    while IFS='|' read -r before deed mode; do
+        meanwhile "$before" "$deed" "$mode $me -"
+    done <<'END'
+echo old >it; chmod 600 it|chmod 664 it|664
+echo old >it; chmod 644 it|echo new >new; chmod 640 new; mv new it|640
+echo old >it; chmod 644 it|chmod 200 it|200
+echo old >it; chmod 644 it|"$tamper" acl it|700
+: >it; "$tamper" acl it|rm it; : >it; chmod 644 it|644
+echo old >it; chmod 644 it|rm it|600
+echo old >it; chmod 644 it|rm it; mkfifo it|600
+echo old >it; chmod 644 it|ln -fs text it|600
+:|(umask 077; echo new >it)|600
+:|(umask 027; echo new >it)|640
+:|ln -s text it|600
+:|:|644
+END
+}
+
+# Owners and groups: what root keeps, and what others cannot keep lets in nobody more.
+test_owners() {
+    chmod 755 .
+    mkdir -p open && chmod 777 open
+    if [ "$(id -u)" != 0 ] || ! as_nobody "$client" -h >/dev/null 2>&1; then
+        skip 'files of others (needs root, and that others can run our programs)'
+        return
+    fi
+    # The owner, the group, the mode.
+    for file in '0 4321 640' '0 4321 646' '0 4321 666' '0 4321 662' '0 777 666' '0 777 646' '0 777 606' \
+        '4321 55 200' '4321 777 664'; do
+        # shellcheck disable=SC2086 # words
+        set -- $file
+        echo old >"open/$1.$2.$3" && chown "$1:$2" "open/$1.$2.$3" && chmod "$3" "open/$1.$2.$3"
+    done
+    for mode in 640 4750; do
+        echo old >roots.$mode && chown 4321:4321 roots.$mode && chmod $mode roots.$mode
+    done
+    beside_server '
+        umask 0
+        "$tamper" watch . "$client" -p $port roots.640 >roots.640.watched || echo "root $?"
+        "$client" -p $port roots.4750 >>said || echo "root $?"
+        cd open
+        for file in *; do
+            "$tamper" as 4321 55,4321 "$tamper" watch . "$client" -p $port $file >../watched.$file
+            echo "$file $?"
+        done' text
+    check 'what may not be written is an error' is "$(grep -v ' 0$' p/client.out)" '0.4321.640 1
+0.4321.646 1'
+    check 'what may not be written is not replaced' is "$(state open/0.4321.640 open/0.4321.646)" '640 0:4321 -
+646 0:4321 -'
+    check 'root keeps owner and group, not for a moment more' moments_of roots.640 \
+        '640 4321:4321 -' '600 0:0 -' '600 4321:4321 -'
+    check 'root keeps them, and drops set-user-ID' is "$(state roots.4750)" '750 4321:4321 -'
+    check 'a group that we belong to is kept' is "$(state open/0.4321.666 open/0.4321.662)" '666 4321:4321 -
+662 4321:4321 -'
+    check 'our own file that we may not read' is "$(state open/4321.55.200)" '200 4321:55 -'
+    for file in 0.777.666 0.777.646 0.777.606 4321.777.664; do
+        check "only the permissions of the owner stay where the group cannot be kept: $file" is \
+            "$(state open/$file)" '600 4321:55 -'
+        check "not for a moment more: $file" only watched.$file '600 4321:55 -'
+    done
+    meanwhile 'echo old >it; chmod 644 it' 'chown 4321:4321 it' '600 0:0 -'
+    meanwhile : '(umask 0; echo new >it); chown 4321:4321 it' '600 0:0 -'
+    meanwhile 'echo old >it; chmod 644 it; chown 4321:4321 it' 'echo new >new; mv new it' '600 0:0 -'
+    meanwhile 'echo old >it; chmod 646 it' 'chown :4321 it' '646 0:4321 -'
+}
+
+# A file of mode $1 is replaced, and is the new one then, by a client whose calls fail as the words $2... for env say.
+replaces() {
+    old_file "$1"
+    shift
+    run "$server" -p 0 text @ env "$@" "$client_faults" -p PORT place/kept
+    check "$*" arrived text place/kept
+}
+
+# What a file system refuses to change although it is right is no reason to fail, and what it is counts.
+test_refusals() {
+    for error in EPERM ENOSYS; do
+        replaces 600 "FAULT=fchmod 1 $error-forever,fchown 1 $error-forever"
+        replaces 644 "FAULT=fchmod 1 $error-forever" # narrower will do
+        replaces 644 "FAULT=fchown 1 $error-forever"
+        check "$error to every chown: the mode stays" is "$(find place -type f -perm 644)" place/kept
+        replaces 755 PLACE=world "FAULT=fchmod 1 $error-forever" # all files have one mode there
+        old_file 600
+        run "$server" -p 0 text @ env PLACE=world FAULT="fchmod 1 $error-forever" "$client_faults" -p PORT place/kept
+        check "$error to chmod where that lets others in" is "$s $c $(cat place/kept)" '1 1 old'
+        check "$error to chmod where that lets others in: the message" \
+            said client "client: cannot set the permissions of 'place/kept'*"
+    done
+    rm -f book
+    run "$server" -p 0 text @ env FAULT_BOOK="$work/book" "$client_faults" -p PORT p/got
+    last_fsync=$(awk '$1 == "call" && $2 == "fsync" { n = $3 } END { print n }' book)
+    for error in EBADF EINVAL ENOTSUP ENOSYS; do
+        rm -f flushed
+        replaces 644 FAULT_BOOK="$work/flushed" "FAULT=fsync $last_fsync $error"
+        ! shows_all || check "a directory that cannot be flushed, $error: all of it is" grep -q '^flushed all' flushed
+        check "a directory that cannot be flushed, $error: no word about it" said client ''
+    done
+    if grep -q lgetxattr book; then
+        replaces 664 'FAULT=lgetxattr 1 EIO'
+        check 'a list that cannot be seen: only the owner stays' is "$(find place -type f -perm 600)" place/kept
+    fi
+}

@@ -1,0 +1,104 @@
+# terminal.sh - what appears on a terminal: how far a transfer is, and no control character of others.
+# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
+
+# A transfer of more than half a second shows on a terminal how far it is, and wipes that away before it says more.
+test_progress() { # early
+    if ! "$peer" terminal true 2>/dev/null; then
+        skip 'all of it (no terminals here)'
+        return
+    fi
+    make_file random 4000000
+    # The peer reads half of it and waits; there is no room for the rest. run_pair waits for whole lines, which do not
+    # come.
+    set -- sh -c '"$peer" terminal "$server" -p 0 random 2>&1 >said | tee shown >&2' @ \
+        "$peer" connect PORT buffers 8192 get 2000000 says shown MB/s
+    : >shown
+    run "$@" into rest says shown 'MB in' quiet 300 put "$thanks" close
+    check 'the server on a terminal' is "$c, $(tail -n 1 said)" '0, Server close'
+    tr '\r' '\n' <shown >lines
+    check 'the server: how much, how fast, how much of it, how long still' awk '
+        function size(n) { return n < 0 ? -n : n }
+        /^server: [0-9.]* MB, [0-9.]* MB\/s, [0-9]* %, [0-9]* s left *$/ {
+            lines++
+            megabytes = $2; rate = $4; percent = $6; left = $8
+            if (megabytes > 4 || size(percent - megabytes * 25) > 2) wrong = 1
+            if (megabytes + 0.05 < 0.5 * (rate - 0.05)) wrong = 1 # nothing is shown in the first half second
+            if ((4.05 - megabytes) < (left - 0.5) * (rate - 0.05)) wrong = 1
+            if ((3.95 - megabytes) > (left + 0.5) * (rate + 0.05)) wrong = 1
+        }
+        END { exit wrong || !lines }' lines
+    check 'the server: the total stays, and is the last' \
+        matches "$(grep -v '^ *$' lines | tail -n 1)" 'server: 4.0 MB in * s, * MB/s'
+    : >shown
+    run env TERMINAL_COLUMNS=36 "$@" reset
+    tr '\r' '\n' <shown >lines
+    check 'a message: the line is wiped first' grep -q '^server: client 4 did not take all' lines
+    check 'a narrow terminal: no line of progress is as long as it is wide' is \
+        "$(grep MB/s lines | grep -v ' in ' | awk 'length >= 36')" ''
+
+    run "$peer" listen send random says p/client.err 'MB/s' send random fin get 30 @ \
+        "$peer" terminal "$client" -p PORT p/got
+    check 'the client on a terminal' both 0 0
+    tr '\r' '\n' <p/client.err >lines
+    check 'the client: how much and how fast' grep -q '^client: [0-9.]* MB, [0-9.]* MB/s *$' lines
+    check 'the client: the total stays' grep -q '^client: 8.0 MB in [0-9.]* s, [0-9.]* MB/s$' lines
+    run "$peer" terminal sh -c 'echo $$ >pid; exec "$server" -k -p 0 random' @ "$peer" connect PORT buffers 8192 \
+        get 2000000 sh 'sleep 0.8' eof put "$thanks" close says p/server.out '：I have' sh 'kill $(cat pid)'
+    check 'nothing with -k' is "$s, $c, $(grep -c MB p/server.err)" '143, 0, 0'
+    set -- "$peer" listen send text sh 'sleep 0.8' send text fin get 30 @
+    run "$@" "$client" -p PORT p/got
+    check 'not into a file' said client ''
+    run "$@" "$peer" terminal "$client" -v -p PORT p/got
+    check 'not with -v' is "$c, $(grep -c 'client: [0-9.]* MB' p/client.err)" '0, 0'
+}
+
+# What a name may hold: newlines and control sequences, among them one of C1 in UTF-8, and letters that are to be
+# read. A message is one line, and nothing in it commands a terminal; but letters are letters.
+test_one_line() {
+    odd=$(printf 'a\nb\033[31m\r\302\233m\177\tżółć')
+    shown=$(printf 'a\\x0ab\\x1b[31m\\x0d\\xc2\\x9bm\\x7f\\x09żółć')
+    long=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa # no name, whoever would be asked
+    mkdir -p "$odd.d/sub" && chmod 755 "$odd.d"
+    ln -s "$odd.d/sub/none" innocent
+    ln -s "$odd.d/sub" harmless
+    shows "$shown" "$server" -p 0 "$odd"
+    shows "$shown" "$server" -p 0 "$odd.d"
+    for program in "$server" "$client"; do
+        shows "$shown" "$program" "-a$long$odd" text
+        for option in b p t; do
+            shows "$shown" "$program" "-$option$odd"
+        done
+        shows "$shown" "$program" one "$odd"
+        shows 'there is no option -\x1b' "$program" "-$(printf '\033')"
+    done
+    shows "$shown" "$client" -p 1 "$odd/there"
+    shows "$shown" "$client" -p 1 "$odd.d"
+    shows "$(printf "'\\\\xc2\\\\x80\\\\xc2\\\\x9f\302\240\302/x'")" \
+        "$client" -p 1 "$(printf '\302\200\302\237\302\240\302/x')" # the first of C1, the last, and two that are not
+    shows "'ě€𝄞가/x'" "$client" -p 1 'ě€𝄞가/x'
+    shows innocent "$client" -p 1 innocent
+    shows harmless "$client" -p 1 harmless
+    cp text "$odd"
+    run "$server" -v -p 0 "$odd" @ "$client" -v -p PORT "$odd.got"
+    check 'a transfer' arrived "$odd" "$odd.got"
+    for side in server client; do
+        check "a transfer: the $side" plain p/$side.out "$shown"
+        check "a transfer: the trace of the $side" plain p/$side.err "$side "
+    done
+    check 'a transfer: each line is one' is "$(cat p/server.out p/client.out | wc -l | tr -d ' ')" 23
+    run "$peer" listen put abc says p/client.out Recving reset @ "$client" -p PORT "$odd.got"
+    check 'a transfer that fails' is "$(cat p/client.err)" \
+        "client: the server did not finish, '$shown.got' is untouched: $(why ECONNRESET)"
+}
+
+# The program $2 fails, and says $1 on standard error: nothing there commands a terminal.
+shows() {
+    message=$1
+    shift
+    alone "$@"
+    check "$*" plain err "$message"
+    [ "$status" = 2 ] || check "$*: one line" is "$(wc -l <err | tr -d ' ')" 1
+}
+
+# The file $1 has the text $2, and no control byte, of ASCII or of UTF-8, but the ends of its lines.
+plain() { ! grep -qe '[[:cntrl:]]' -e "$(printf '\302[\200-\237]')" "$1" && grep -qF -e "$2" "$1"; }

@@ -1,0 +1,153 @@
+# transcript.sh - what the programs print when all goes well: the transcript, and the trace of -v.
+# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
+
+# The transcripts are what they promise to be, and standard error stays silent.
+test_transcripts() {
+    sizes=$("$peer" sizes 1025)
+    report="Buffer length both set to 1025
+Send buffer length ：${sizes% *}
+Recv buffer length ：${sizes#* }"
+    run "$server" -p 0 text @ "$client" -p PORT
+    check 'without a name it is log.txt' arrived text log.txt
+    transcript server "$report
+Waiting for connecting
+New client：4 , IP 127.0.0.1 , Port N
+Start to send data 'text' to client 4
+Send data done
+Output stream close
+4：$thanks
+Server close"
+    transcript client "$report
+Trying to connect server
+Connected to server
+Recving data
+Recv done, data in log.txt
+Send to server: $thanks
+Client close"
+    check 'the server names its port on standard error and nothing else' is "$(sed 's/[0-9]*$/N/' p/server.err)" \
+        'server: listening on 127.0.0.1 port N'
+    check 'the client has nothing to say there' said client ''
+    for b in 1 2305 65536 2147483647; do
+        alone "$peer" hold "$client" -b $b -p PORT
+        check "-b $b: the second report is what getsockopt says" is "$(sed -n '4,5s/.*：//p' out | tr '\n' ' ')" \
+            "$("$peer" sizes $b) "
+    done
+    run "$server" -b 0 -p 0 text @ "$client" -b 0 -p PORT p/got
+    for side in server client; do
+        sizes=$(sed 2q p/$side.out)
+        check "$side -b 0: nothing is set" is "$(sed 5q p/$side.out)" \
+            "$sizes${newline}Buffer length left to the kernel$newline$sizes"
+    done
+    run "$server" -p 0 text @ "$client" -p PORT -
+    check '-: the file alone on standard output' arrived text p/client.out
+    check '-: the transcript on standard error' is "$(wc -l <p/client.err | tr -d ' ') $(tail -n 1 p/client.err)" \
+        '11 Client close'
+
+    # Every line is there as soon as what it tells of has happened, although nothing here is a terminal.
+    run "$server" -p 0 text @ "$peer" connect PORT says p/server.out 'Start to send' eof \
+        says p/server.out 'Output stream' put "$thanks" says p/server.out '4：I have' close
+    check 'the server says what happens when it happens' both 0 0
+    run "$peer" listen says p/client.out 'Recving' send text fin \
+        says p/client.out 'Recv done' get 30 @ "$client" -d 1 -p PORT p/got
+    check 'the client says what happens when it happens' both 0 0
+}
+
+# The transcript of $1 begins with the sizes of new sockets, and goes on with $2.
+transcript() {
+    check "$1: the first report" is "$(sed 's/：[1-9][0-9]*$/：N/; 2q' "p/$1.out")" \
+        "Send buffer length ：N${newline}Recv buffer length ：N"
+    check "$1: the rest" is "$(sed '1,2d; s/Port [0-9]*$/Port N/' "p/$1.out")" "$2"
+}
+
+# The trace (-v) tells the story in order, with the states of TCP, and few lines even for a large file. Its figures are
+# right: of a client that pauses, the server was blocked for at least as long; what is in a queue is said to be there.
+test_traces() {
+    make_file random 3000000
+    began=$(date +%H:%M)
+    run "$server" -v -b 64K -p 0 random @ "$peer" connect PORT says p/server.err 'buffer is full' sh 'sleep 1.5' \
+        into p/got says p/server.err 'waits for the answer' put "$thanks" \
+        says p/server.err 'acknowledgement received' close
+    check 'the server with -v' arrived random
+    story server <<'END'
+LISTEN listening
+ESTABLISHED accepted
+ESTABLISHED first bytes: N
+ESTABLISHED the send buffer is full: N bytes wait
+ESTABLISHED N more are in, after N microseconds
+ESTABLISHED last bytes: N in all
+- total: N bytes in N s, N MB/s
+- waits for room: N, N s in all
+FIN_WAIT1 or 2 half-close: FIN behind the last byte
+FIN_WAIT2 waits for the answer, and can still hear it
+FIN_WAIT2 acknowledgement received
+CLOSED end-of-file: the client has closed too
+- closed
+END
+    time=$(grep -v port p/server.err | head -c 5)
+    check 'the time of day, at the beginning or the end' matches "$began $(date +%H:%M)" "*$time*"
+    check 'the times of two lines are as far apart as they say' awk -F '[: .]' '
+        /first bytes/ { first = $3 + $4 / 1e6 }
+        /total: / { apart = $3 + $4 / 1e6 - first; sub(/.* bytes in /, ""); apart -= $0 + 0 }
+        END { apart += apart < -30 ? 60 : 0; print apart; exit apart < -0.4 || apart > 0.4 }' p/server.err
+    number='\([0-9.]*\)'
+    sed -n "s/^.*total: $number bytes in $number s, $number MB.s\$/total \1 \2 \3/p
+        s/^.*waits for room: $number, $number s in all\$/waited \1 \2/p
+        s/^.*the send buffer is full: $number bytes wait.*/full \1/p
+        s/^.* $number more are in, after $number microseconds.*/more \1 \2/p" p/server.err >totals
+    check 'bytes, seconds, rate, and how long the server was blocked' awk -v most="$milliseconds" '
+        function size(n) { return n < 0 ? -n : n }
+        { print }
+        $1 == "full" { wait = $2 }
+        $1 == "more" { good = $2 > 0 && $2 <= wait && $3 >= 1000; blocked = $3 / 1e6 }
+        $1 == "total" { good = good && $2 == 3000000 && $3 >= 1.5 && $3 * 1000 <= most; seconds = $3
+                        good = good && size($2 / $3 / 1e6 - $4) < 0.1 }
+        $1 == "waited" { good = good && $2 >= 1 && $3 >= 1.5 && $3 <= seconds && blocked <= $3 }
+        END { exit NR != 4 || !good }' totals
+
+    run "$server" -v -b 64K -p 0 random @ "$client" -v -p PORT p/got
+    check 'the client with -v' arrived random
+    check 'the buffer is full even if the client reads all the time' grep -q 'the send buffer is full' p/server.err
+    story client <<'END'
+CLOSED connecting
+ESTABLISHED connected
+ESTABLISHED first bytes: N
+CLOSE_WAIT last bytes: N in all
+- total: N bytes in N s, N MB/s
+CLOSE_WAIT end-of-file: the server has closed its half
+CLOSE_WAIT 'p/got' is in place
+CLOSE_WAIT acknowledgement sent
+- closed
+END
+    check 'the client reads what a small buffer holds, and does not wait for more' \
+        less "$(sed -n 's/.*first bytes: \([0-9]*\).*/\1/p' p/client.err)" 100000
+
+    shows_all || return
+    head -c 100000 random >piece # fits, on every Linux, even in small segments
+    mkfifo fifo
+    run "$server" -v -b 1M -p 0 fifo @ "$peer" connect PORT buffers 1 put "$thanks" sh 'cat piece >fifo' \
+        says p/server.err 'half-close' into p/got close
+    check 'a client that reads late' arrived piece
+    check 'a client that reads late: its file is in one queue, its reply in the other' awk '/half-close/ {
+            sub(/.*send queue /, "")
+            good = $1 + 0 > 10000 && $1 + 0 <= 100001 && $4 + 0 == 30
+        } END { exit !good }' p/server.err
+}
+
+# The trace of $1 has the lines of the standard input, times and queues apart.
+story() {
+    sed -n "s/^[0-9][0-9]:[0-9][0-9]:[0-9][0-9]\.[0-9]\{6\} $1 \([A-Z_]*[A-Z12]\|-\)  *\([^ ]\)/\1 \2/
+        s/^FIN_WAIT[12] half/FIN_WAIT1 or 2 half/
+        s/  (send queue [0-9]*, receive queue [0-9]*)\$//; /listening on/d; s/ [0-9][0-9.]*/ N/g
+        s/FIN_WAIT1 or N/FIN_WAIT1 or 2/; p" p/"$1".err >events
+    if on_gvisor; then
+        skip "the trace of the $1 (gVisor tells other states)"
+    elif shows_all; then
+        check "the trace of the $1" diff - events
+        check "the trace of the $1: the queues of every connection" is \
+            "$(grep -e ' ESTABLISHED ' -e _WAIT p/"$1".err | grep -v 'send queue [0-9]*, receive queue [0-9]*)$')" ''
+    else
+        skip "the states of TCP (the $1 of this build cannot see them)"
+        sed 's/^FIN_WAIT1 or 2/-/; s/^[A-Z_2]* /- /' >expected
+        check "the trace of the $1" diff expected events
+    fi
+}
