@@ -24,7 +24,7 @@ test_patience() { # early
     begin_pair pipe "$server" -b 0 -t 4 -p 0 random @ sh -c '"$client" -b 0 -t 4 -p $0 - |
         "$peer" input gently 1100000 200000 into pipe/rest' PORT
     # Addresses from which no answer comes, in front of one that is good, and after a while.
-    begin_pair dead.1 "$server" -p 0 text @ env PLACE=dead=1 "$client_faults" -p PORT dead.1/got
+    begin_pair dead.1 "$server" -t 15 -p 0 text @ env PLACE=dead=1 "$client_faults" -p PORT dead.1/got
     begin_pair slow "$peer" full slow.room send text fin get 30 @ sh -c '(sleep 5; : >slow.room) &
         PLACE=dead=1 exec "$client_faults" -t 20 -p $0 slow/got' PORT
     begin_pair dead.5 "$peer" full dead.ended @ sh -c 'PLACE="dead=5 nobody" "$client_faults" -t 4 -p $0 got
