@@ -69,7 +69,7 @@ test_one_line() {
             shows "$shown" "$program" "-$option$odd"
         done
         shows "$shown" "$program" one "$odd"
-        shows 'there is no option -\x1b' "$program" "-$(printf '\033')"
+        shows 'unknown option -\x1b' "$program" "-$(printf '\033')"
     done
     shows "$shown" "$client" -p 1 "$odd/there"
     shows "$shown" "$client" -p 1 "$odd.d"
