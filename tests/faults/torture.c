@@ -369,7 +369,9 @@ static bool judge(const struct fault *fault)
     if (failure != NULL && sscanf(failure, "failed text %255[^\n]", reason) == 1 &&
         (parent && strcmp(fault->call, "fork") != 0 ? pair[fault->side].status == 1 : !content_server) &&
         !is_shared(fault->setup->name)) /* of several addresses, another may tell what went wrong */
-        check(strstr(said, reason) != NULL || strstr(said, "the kernel opens it") != NULL,
+        check(strstr(said, reason) != NULL || strstr(said, "the kernel opens it") != NULL ||
+              (fault->side == SERVER && (strstr(fault->failure, "EPIPE") != NULL ||
+               strstr(fault->failure, "ENOTCONN") != NULL) && strstr(said, strerror(ECONNRESET)) != NULL),
               "the %s does not say '%s', but:\n%s", side_names[fault->side], reason, said);
     check(misused == NULL, "%.*s", misused == NULL ? 0 : (int)strcspn(misused, "\n"), misused);
     return failure != NULL;
