@@ -251,11 +251,14 @@ static char temporary_name[64];         /* of the client's temporary file; empty
  * it. A socket without a connection fills the gap: it can be neither read nor written, by no name like /dev/stdout. */
 static void fill_standard_descriptors(void)
 {
+    int filler;
+
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0) {
             was_closed[fd] = true;
-            if (socket(AF_INET, SOCK_STREAM, 0) != fd)
-                die(errno, "cannot open a socket");
+            filler = socket(AF_INET, SOCK_STREAM, 0);
+            if (filler != fd)
+                die(filler < 0 ? errno : EBADF, "cannot open a socket");
         }
 }
 

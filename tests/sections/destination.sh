@@ -207,12 +207,13 @@ test_rename() {
         client_alone as_nobody "$client" -p 1 place/kept
         check "root's file in a sticky directory" refused "client: cannot *'place/kept'*client - >FILE*"
     fi
-    # A FIFO, and its reader waits for root's file.
+    # A FIFO, and somebody waits to read what is written into it.
     mkfifo place/fifo
-    cat place/fifo >stolen &
+    exec 7<>place/fifo
     client_alone env PLACE=foreign "$client_faults" -p 1 place/fifo
-    wait $!
-    check 'a FIFO that somebody has planted' is "$c $(cat stolen)" '1 '
+    echo end >&7 && read -r stolen <&7
+    exec 7>&-
+    check 'a FIFO that somebody has planted' is "$c $stolen" '1 end'
     check 'a FIFO that somebody has planted: the reason' said client \
         "client: cannot *'place/fifo', somebody else's *"
     # Who may write and search, but not read.
