@@ -1,19 +1,30 @@
 /*
- * common.h - what server.c and client.c share: messages, the command line, waiting for the other side, the trace, and
- * sockets. Read server.c first, from top to bottom, then client.c, and look here when you meet a new name. A function
- * that returns bool returns true if it succeeded, and false with errno set if not, unless its comment says otherwise.
+ * common.h - what server.c and client.c share. Read server.c first, and look here for what you meet there.
+ *
+ *     The command line    the options that both programs have
+ *     Messages            the transcript, warnings, and errors that end the program
+ *     Start               what both programs prepare, and the end by a signal
+ *     Waiting             the timeout (-t) and the progress line
+ *     Trace               what -v shows of a connection
+ *     Sockets             addresses, the reset on close, timeouts, keepalive, buffers
+ *
+ * A header usually only declares functions. This one holds them, so that two programs share one file.
+ * To add an option: put its letter into the getopt call of a program, its meaning there or into shared_option, and a line
+ * into the help and README.md.
  */
 #if defined __linux__ && !defined PORTABLE
-#define LINUX 1                 /* use what only Linux has: TCP_INFO, the lengths of queues, statx */
-#define _GNU_SOURCE
-#else
-#define _XOPEN_SOURCE 700       /* what we use beyond C11 is in POSIX.1-2008 */
-#define _DARWIN_C_SOURCE        /* but macOS hides SO_NWRITE then, */
-#define _NETBSD_SOURCE          /* NetBSD the keepalive options, */
-#define __BSD_VISIBLE 1         /* and FreeBSD these and some signals */
+#define LINUX 1                 /* use what only Linux has: TCP_INFO, the lengths of queues, syncfs */
 #endif
-#define _FILE_OFFSET_BITS 64    /* off_t has 64 bits on 32-bit systems too, */
-#define _TIME_BITS 64           /* and time_t, without which stat fails for a file dated after 2038 */
+#if defined LINUX && !defined _GNU_SOURCE
+#define _GNU_SOURCE
+#elif !defined LINUX && !defined _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700       /* what we use beyond C11 is in POSIX.1-2008 */
+#endif
+#define _DARWIN_C_SOURCE        /* with _XOPEN_SOURCE, macOS hides SO_NWRITE, */
+#define _NETBSD_SOURCE          /* NetBSD hides the keepalive options, */
+#define __BSD_VISIBLE 1         /* and FreeBSD and OpenBSD hide these and some signals */
+#define _FILE_OFFSET_BITS 64    /* off_t has 64 bits on 32-bit systems too */
+#define _TIME_BITS 64           /* so has time_t: without it, stat fails there for a file dated after 2038 */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,53 +46,56 @@
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
-#ifndef TCP_KEEPIDLE
+#if !defined TCP_KEEPIDLE && defined TCP_KEEPALIVE
 #define TCP_KEEPIDLE TCP_KEEPALIVE /* its name on macOS */
 #endif
-
-extern const char help[]; /* what -h prints: synopsis and purpose, an empty line, and more */
 
 /* The client's whole reply. It is sent without a newline and without the NUL at its end. */
 static const char acknowledgement[] = "I have recv the data,Thank you";
 
 enum {
     ACKNOWLEDGEMENT_LENGTH = sizeof acknowledgement - 1,
-    BLOCK_SIZE = 1024 * 1024,           /* bytes that one call moves at the most: measured, see README, "How fast" */
-    MESSAGE_MAX = 2 * PATH_MAX + 512,   /* bytes of a message, with two names in it */
-    TICK = 100,                         /* milliseconds: so long may one call wait, and then we look at the clock */
-    SECOND = 1000000,                   /* an int64_t with a time counts microseconds */
-    OUT_OF_PATIENCE = -1,               /* a value of errno of our own: -t is over. ETIMEDOUT is the kernel's word */
+    BLOCK_SIZE = 1024 * 1024,           /* bytes that one call moves at most: the fastest size that was measured */
+    MESSAGE_MAX = 2 * PATH_MAX + 512,   /* bytes of a message: two file names and some words */
+    TICK = 100,                         /* milliseconds: the longest that one call waits for the other side */
+    SECOND = 1000000,                   /* every time is an int64_t that counts microseconds */
+    TIMED_OUT = -1,                     /* a value of errno of our own: -t is over. The kernel's own is ETIMEDOUT */
 };
 
-/* What the command line says, with the defaults. */
+/* ---- The command line ------------------------------------------------------------------------------------------ */
+
+extern const char usage[];              /* each program's own: how it is called */
+extern const char help[];               /* what -h prints after that */
+
 static const char *address = "127.0.0.1";   /* -a: an address or a name */
 static const char *port = "8080";           /* -p */
 static bool place_was_given;                /* -a or -p was given */
 static int buffer_size = 1025;              /* -b: bytes; 0 leaves both buffers to the kernel */
-static int patience = 30;                   /* -t: seconds; 0 waits for ever */
+static int timeout = 30;                    /* -t: seconds; 0 waits for ever */
 static bool tracing;                        /* -v */
-static bool keep_serving;                   /* -k, of the server: no progress line then */
+static bool keep_serving;                   /* -k, of the server */
+static char trace_name[32] = PROGRAM;       /* whose line of trace it is */
 
-static int transcript = STDOUT_FILENO;      /* where the transcript goes: elsewhere when the file itself goes there */
-static bool was_closed[3];                  /* standard input, output and error that were closed at the start */
-static char temporary[64];                  /* the client's temporary file, for end_by_signal; empty if there is none */
+/* ---- Messages -------------------------------------------------------------------------------------------------- */
+
+static int transcript = STDOUT_FILENO;      /* where the transcript goes; -1: it could not be written */
+static bool sizes_are_printed;              /* of the socket buffers: a name may have several addresses */
 static int progress_width;                  /* columns that the progress line takes on the terminal; 0: there is none */
 
-/* ---- Messages and the transcript ------------------------------------------------------------------------------- */
-
-/* Waits until poll says that FD is ready for EVENTS, a tick at most. AGAIN: poll has just said so, and the call failed
- * even so. Then a tick passes without asking: nothing spins. Returns true if poll says that FD is ready. */
-static bool wait_a_tick(int fd, short events, bool again)
+/* Waits until FD is ready for EVENTS (poll(2)), but no longer than a tick. Returns true if it is ready. An FD of -1 is
+ * never ready: then this only lets the tick pass. */
+static bool wait_a_tick(int fd, short events)
 {
-    struct pollfd wanted = { .fd = again ? -1 : fd, .events = events }; /* poll ignores a negative descriptor */
+    struct pollfd wanted = { .fd = fd, .events = events };
     int ready = poll(&wanted, 1, TICK);
 
     if (ready < 0 && errno != EINTR)
-        sleep(1); /* no memory for poll, say */
+        sleep(1); /* the kernel has no memory for poll: asking again at once would spin */
     return ready > 0;
 }
 
-/* Writes all LENGTH bytes to FD, which is local, however long it takes, also if it was left in non-blocking mode. */
+/* Writes all LENGTH bytes of DATA to FD, which is a file, a pipe or a terminal, and waits as long as that takes.
+ * Whoever started us may have left FD in non-blocking mode. Returns false, with errno set, if it cannot be written. */
 static bool write_all(int fd, const char *data, size_t length)
 {
     bool ready = false;
@@ -94,74 +108,81 @@ static bool write_all(int fd, const char *data, size_t length)
             data += count;
             length -= (size_t)count;
             ready = false;
-        } else if (errno == EAGAIN)
-            ready = wait_a_tick(fd, POLLOUT, ready);
+        } else if (errno == EAGAIN) /* where poll said ready in vain, as for a driver without poll, a tick passes */
+            ready = wait_a_tick(ready ? -1 : fd, POLLOUT);
         else if (errno != EINTR)
             return false;
     }
     return true;
 }
 
-/* Prints START, the message, END and a newline to FD in one piece, in place of the progress line. Nothing in a message
- * commands the terminal: control characters, as a file name may have them, come out as \xNN (bytes below the blank,
- * 0x7f, and in UTF-8 the pairs 0xc2 0x80 to 0xc2 0x9f), and in one with FOREIGN text, from the network, all that is not
- * printable ASCII. If the transcript cannot be written, says so and goes on: the file matters more. */
+/* Copies TEXT to TO, and makes it harmless to a terminal: control characters come out as \xNN. These are the bytes
+ * below the blank, 0x7f, and 0x80 to 0x9f: those follow a 0xc2 in UTF-8, but some terminals obey them behind ASCII,
+ * too. In FOREIGN text, from the network, all that is not printable ASCII comes out so. Returns the end of the copy. */
+static char *escape(char *to, const char *text, bool foreign)
+{
+    bool after_ascii = true;
+
+    for (const unsigned char *from = (const unsigned char *)text; *from != '\0'; from++) {
+        const bool pair = *from == 0xc2 && from[1] >= 0x80 && from[1] < 0xa0;
+        const bool control = *from < ' ' || *from == 0x7f || (after_ascii && *from >= 0x80 && *from < 0xa0);
+        after_ascii = pair || control || *from < 0x80;
+        if (pair || control || (foreign && (*from > '~' || *from == '\\')))
+            to += sprintf(to, "\\x%02x", *from);
+        else
+            *to++ = (char)*from;
+    }
+    return to;
+}
+
+/* Prints START, the message, END and a newline to FD in one piece. All that is printed comes through here, and the
+ * message is escaped. If the transcript cannot be written, says so and goes on: the file matters more. */
 __attribute__((format(printf, 5, 6)))
 static void print_line(int fd, bool foreign, const char *start, const char *end, const char *format, ...)
 {
     static char message[MESSAGE_MAX], line[4 * MESSAGE_MAX + 512];
-    char *to = line + sprintf(line, "\r%*s\r", progress_width, ""), *begin = to; /* blanks over the progress line */
+    char *to = line;
     va_list arguments;
 
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    if (progress_width > 0 && write_all(STDERR_FILENO, line, (size_t)(to - line)))
-        progress_width = 0;
-
     to += sprintf(to, "%s", start);
-    for (const char *from = message; *from != '\0'; from++) {
-        unsigned char last = from > message ? (unsigned char)from[-1] : 0;
-        unsigned char byte = (unsigned char)*from, next = (unsigned char)from[1];
-        bool pair = (byte == 0xc2 && next >= 0x80 && next < 0xa0) || (last == 0xc2 && byte >= 0x80 && byte < 0xa0);
-        if (byte < ' ' || byte == 0x7f || pair || (foreign && (byte > '~' || byte == '\\')))
-            to += sprintf(to, "\\x%02x", byte);
-        else
-            *to++ = *from;
-    }
+    to = escape(to, message, foreign);
     to += sprintf(to, "%s\n", end);
-    if (!write_all(fd, begin, (size_t)(to - begin)) && fd == transcript && fd >= 0) {
+    if (progress_width > 0 && dprintf(STDERR_FILENO, "\r%*s\r", progress_width, "") > 0)
+        progress_width = 0; /* there are blanks in its place */
+    if (!write_all(fd, line, (size_t)(to - line)) && fd == transcript && fd >= 0) {
         transcript = -1;
         print_line(STDERR_FILENO, false, PROGRAM ": ", strerror(errno),
                    "cannot write the transcript, going on without: ");
     }
 }
 
-/* Returns the end of a message about ERROR, an errno value: a colon and what it means, or nothing if it is 0. */
+/* Returns what ERROR, an errno value, means, with a colon before it: the end of a message. For 0 that is nothing. */
 static const char *reason(int error)
 {
     static char text[256];
 
     if (error == 0)
         return "";
-    snprintf(text, sizeof text, error == OUT_OF_PATIENCE ? ": %s (-t %d)" : ": %s",
-             strerror(error == OUT_OF_PATIENCE ? ETIMEDOUT : error), patience);
+    if (error == TIMED_OUT)
+        snprintf(text, sizeof text, ": %s (-t %d)", strerror(ETIMEDOUT), timeout);
+    else
+        snprintf(text, sizeof text, ": %s", strerror(error));
     return text;
 }
 
-/* These take a format and what belongs in it, as printf does; warn and die take an errno value or 0 before that. print
- * adds a line to the transcript. warn prints "program: message: reason" on standard error. die ends the program after
- * that, with status 1, and a connection with a reset (reset_on_close). usage_error ends it with status 2. */
+/* These take a format and its arguments, as printf does. print adds a line to the transcript. warn and die take an
+ * errno value or 0 before the format: warn prints "program: message: reason" on standard error, and die then ends the
+ * program with status 1. An open connection is reset by that (set_reset_on_close). usage_error ends it with status 2. */
 #define print(...) print_line(transcript, false, "", "", __VA_ARGS__)
 #define warn(error, ...) print_line(STDERR_FILENO, false, PROGRAM ": ", reason(error), __VA_ARGS__)
 #define die(...) (warn(__VA_ARGS__), exit(EXIT_FAILURE))
-#define usage_error(...) \
-    (warn(0, __VA_ARGS__), write_all(STDERR_FILENO, help, (size_t)(strstr(help, "\n\n") - help) + 1), exit(2))
+#define usage_error(...) (warn(0, __VA_ARGS__), (void)write_all(STDERR_FILENO, usage, strlen(usage)), exit(2))
 
-/* ---- The command line, the start, and the end by a signal ------------------------------------------------------ */
-
-/* Returns the value of option -LETTER in optarg: a decimal number from 0 to MOST, with K (1024) or M (1024 K) behind it
- * if SUFFIX is true. Anything else is a usage error, blanks and signs too, which strtoul alone would let pass. */
+/* Returns the value of option -LETTER, which getopt has left in optarg: a decimal number from 0 to MOST. If SUFFIX is
+ * true, K (1024) or M (1024 K) may follow. Anything else is a usage error: blanks and signs too, which strtoul allows. */
 static int parse_number(int letter, int most, bool suffix)
 {
     unsigned long number = ULONG_MAX, unit = 1; /* strtoul too returns ULONG_MAX for what is too large */
@@ -176,43 +197,40 @@ static int parse_number(int letter, int most, bool suffix)
     return (int)(number * unit);
 }
 
-/* Reads options, up to the first that the other program does not have. Returns its letter, with its value in optarg, or
- * -1 at the end. LETTERS are those that may come, as getopt wants them. */
-static int read_options(int argc, char *argv[], const char *letters)
+/* Deals with what getopt returned, for the options that both programs have and for what is no option. */
+static void shared_option(int letter)
 {
-    for (;;) {
-        bool wants_help = optind < argc && strcmp(argv[optind], "--help") == 0; /* getopt knows no such words */
-        int letter = wants_help ? 'h' : getopt(argc, argv, letters);
-        switch (letter) {
-        case 'a':
-            address = optarg;
-            place_was_given = true;
-            break;
-        case 'b':
-            buffer_size = parse_number(letter, INT_MAX, true);
-            break;
-        case 'h':
-            if (!write_all(STDOUT_FILENO, help, strlen(help)))
-                die(errno, "cannot write to standard output");
-            exit(EXIT_SUCCESS);
-        case 'p':
-            parse_number(letter, 65535, false);
-            port = optarg; /* getaddrinfo wants the text */
-            place_was_given = true;
-            break;
-        case 't':
-            patience = parse_number(letter, INT_MAX, false);
-            break;
-        case 'v':
-            tracing = true;
-            break;
-        case ':':
-            usage_error("option -%c needs a value", optopt);
-        case '?':
-            usage_error(optopt == '-' ? "there is no long option but --help" : "there is no option -%c", optopt);
-        default:
-            return letter;
-        }
+    switch (letter) {
+    case 'a':
+        address = optarg;
+        place_was_given = true;
+        break;
+    case 'b':
+        buffer_size = parse_number(letter, INT_MAX, true);
+        break;
+    case 'p':
+        (void)parse_number(letter, 65535, false);
+        port = optarg; /* getaddrinfo wants the text */
+        place_was_given = true;
+        break;
+    case 't':
+        timeout = parse_number(letter, INT_MAX, false);
+        break;
+    case 'v':
+        tracing = true;
+        break;
+    case '-': /* getopt takes a long option for the option '-' with its name as the value */
+        if (strcmp(optarg, "help") != 0)
+            usage_error("unknown option --%s", optarg);
+        /* fall through */
+    case 'h':
+        if (!write_all(STDOUT_FILENO, usage, strlen(usage)) || !write_all(STDOUT_FILENO, help, strlen(help)))
+            die(errno, "cannot write to standard output");
+        exit(EXIT_SUCCESS);
+    case ':':
+        usage_error("option -%c needs a value", optopt);
+    default:
+        usage_error("unknown option -%c", optopt);
     }
 }
 
@@ -220,59 +238,75 @@ static int read_options(int argc, char *argv[], const char *letters)
 static const char *file_operand(int argc, char *argv[], const char *otherwise)
 {
     if (argc - optind > 1)
-        usage_error("one FILE at most, after the options; not also '%s'", argv[optind + 1]);
+        usage_error("unexpected argument '%s' (one FILE, after the options)", argv[optind + 1]);
     return optind < argc ? argv[optind] : otherwise;
 }
 
-/* The handler of the signals in start_up: removes the temporary file, then lets the signal do what it does without a
- * handler (signal-safety(7)). Not SA_RESETHAND: until the others are held back, a second signal could be deadly. */
+/* ---- Start ----------------------------------------------------------------------------------------------------- */
+
+static bool was_closed[3];              /* standard input, output and error that were closed at the start */
+static char temporary_name[64];         /* of the client's temporary file; empty if there is none */
+
+/* If descriptor 0, 1 or 2 is closed, a file or the connection would get its number, and messages would be written into
+ * it. A socket without a connection fills the gap: it can be neither read nor written, by no name like /dev/stdout. */
+static void fill_standard_descriptors(void)
+{
+    int filler;
+
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0) {
+            was_closed[fd] = true;
+            filler = socket(AF_INET, SOCK_STREAM, 0);
+            if (filler != fd)
+                die(filler < 0 ? errno : EBADF, "cannot open a socket");
+        }
+}
+
+/* The handler of the signals below. Removes the temporary file, then has the signal do what it does without a handler.
+ * Calls only what a handler may call (signal-safety(7)). */
 static void end_by_signal(int signal_number)
 {
     sigset_t all;
 
-    if (temporary[0] != '\0')
-        unlink(temporary);
+    if (temporary_name[0] != '\0')
+        unlink(temporary_name);
     signal(signal_number, SIG_DFL);
     raise(signal_number);
     sigfillset(&all);
     sigprocmask(SIG_UNBLOCK, &all, NULL); /* here it is delivered */
-    _exit(128 + signal_number); /* process 1 of a container survives a signal that has no handler */
+    _exit(128 + signal_number); /* reached only by process 1 of a container, which such a signal does not end */
 }
 
-/* Prepares what both programs rely on. */
-static void start_up(void)
+/* Says what signals do to this program. */
+static void handle_signals(void)
 {
     /* Those with which people and systems end programs. SIGKILL cannot be caught. */
     static const int deadly[] = { SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGALRM,
                                   SIGTERM, SIGUSR1, SIGUSR2, SIGSYS, SIGXCPU, SIGVTALRM, SIGPROF };
     struct sigaction action = { .sa_handler = end_by_signal }, before;
 
-    /* If descriptor 0, 1 or 2 is closed, a file or the connection would take its number, and the transcript go there. A
-     * socket without a connection fills the gap: it cannot be read, or written, or opened by a name as /dev/stdout. */
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0) {
-            was_closed[fd] = true;
-            if (socket(AF_INET, SOCK_STREAM, 0) != fd)
-                die(errno, "cannot open a socket");
-        }
-
-    /* A write to a lost connection, or beyond a limit on the size of files, shall fail (write(2), EPIPE and EFBIG), not
-     * end the program. Ignored children cannot be counted. The first operand ends the options, for GNU's getopt too. */
+    /* A write to a lost connection shall fail with EPIPE, one beyond a limit on file sizes with EFBIG (write(2)): it
+     * must not end the program. SIGCHLD may come to us ignored, and then no child could be waited for (wait(2)). */
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
-        signal(SIGCHLD, SIG_DFL) == SIG_ERR || setenv("POSIXLY_CORRECT", "", 1) != 0)
-        die(errno, "cannot start");
-    sigfillset(&action.sa_mask);
+        signal(SIGCHLD, SIG_DFL) == SIG_ERR)
+        die(errno, "cannot prepare for signals");
+    sigfillset(&action.sa_mask); /* while the handler runs, no second one interrupts it */
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
         if (sigaction(deadly[i], NULL, &before) != 0 ||
             (before.sa_handler == SIG_DFL && sigaction(deadly[i], &action, NULL) != 0)) /* nohup(1) has one ignored */
-            die(errno, "cannot start");
+            die(errno, "cannot prepare for signals");
 }
 
-/* ---- Waiting for the other side, and progress ------------------------------------------------------------------ */
+/* Prepares what both programs rely on. */
+static void start_up(void)
+{
+    fill_standard_descriptors();
+    handle_signals();
+    if (setenv("POSIXLY_CORRECT", "", 1) != 0) /* GNU's getopt, too, shall stop at the first operand */
+        die(errno, "cannot set an environment variable");
+}
 
-/* The clock of -t runs only while we wait for the other side, not for a disk, a pipe or a terminal. */
-static int64_t waiting_since;   /* when a call had waited a tick in vain for the first time; 0 after progress */
-static int last_queue;          /* how long the send queue was when we last looked */
+/* ---- Waiting --------------------------------------------------------------------------------------------------- */
 
 /* The transfer as far as it got. */
 static struct {
@@ -282,7 +316,16 @@ static struct {
     int64_t drawn;          /* when the progress line was last drawn */
 } transfer = { .expected = -1 };
 
-/* Returns the time in microseconds, on a clock that never jumps. */
+/* A wait for the other side. It belongs to the loop that waits: it begins as { 0 }, and after progress it is { 0 }
+ * again. A disk, a pipe or a terminal is waited for without a limit. */
+struct waiting {
+    int64_t last_look;      /* when keep_waiting last looked at the clock; 0: not yet */
+    int64_t waited;         /* without progress, until then */
+    int64_t unacknowledged; /* what unacknowledged returned then */
+    bool is_over;           /* the time was over then, and one more call was to be made */
+};
+
+/* Returns the time, on a clock that never jumps. */
 static int64_t microseconds(void)
 {
     struct timespec now;
@@ -291,6 +334,19 @@ static int64_t microseconds(void)
         die(errno, "cannot read the clock");
     return (int64_t)now.tv_sec * SECOND + now.tv_nsec / 1000;
 }
+
+#ifdef LINUX
+/* Returns what the kernel tells of the connection of socket FD (tcp(7), TCP_INFO), and nothing but 0 if that fails. */
+static struct tcp_info connection_info(int fd)
+{
+    struct tcp_info info = { 0 };
+    socklen_t length = sizeof info;
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
+        memset(&info, 0, sizeof info);
+    return info;
+}
+#endif
 
 /* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, -1 if the system does not
  * tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, another name for TIOCOUTQ). */
@@ -310,60 +366,89 @@ static int send_queue(int fd)
     return failed != 0 ? -1 : bytes;
 }
 
-/* If a transfer takes longer than half a second and standard error is a terminal, keeps one line there up to date. */
+/* Returns a number that changes with each acknowledgement by the other side's kernel, and that is 0 once all is
+ * acknowledged, or -1 if the system does not tell. gVisor, a Linux without TIOCOUTQ for TCP, tells by the state that a
+ * half-close is acknowledged, and measures the round-trip time anew with each acknowledgement. */
+static int64_t unacknowledged(int fd)
+{
+    int64_t number = send_queue(fd);
+
+#ifdef LINUX
+    struct tcp_info info;
+    if (number < 0) {
+        info = connection_info(fd);
+        number = (int64_t)info.tcpi_rtt + info.tcpi_rttvar + 1;
+        if (info.tcpi_state == TCP_FIN_WAIT2 || info.tcpi_state == TCP_TIME_WAIT || info.tcpi_state == TCP_CLOSE)
+            number = 0;
+    }
+#endif
+    return number;
+}
+
+/* If a transfer takes longer than half a second, and standard error is a terminal, keeps one line there up to date.
+ * Never waits for the terminal: Ctrl-S stops that, but must not stop the transfer. */
 static void show_progress(void)
 {
     int64_t now = microseconds(), since = now - transfer.began;
     double done = (double)transfer.bytes, all = (double)transfer.expected;
     double rate = done / (double)(since + 1); /* bytes per microsecond, which is MB/s */
-    char text[128], line[256], rest[48] = "";
-    struct winsize terminal;
+    struct pollfd terminal = { .fd = STDERR_FILENO, .events = POLLOUT };
+    const char *type = getenv("TERM");
+    char text[128], rest[48] = "";
+    struct winsize size;
     int columns;
 
-    if (transfer.began == 0 || tracing || keep_serving || since < SECOND / 2 || now - transfer.drawn < SECOND / 10 ||
-        !isatty(STDERR_FILENO))
+    if (transfer.began == 0 || since < SECOND / 2 || now - transfer.drawn < SECOND / 10)
         return;
     transfer.drawn = now;
+    if (tracing || keep_serving || !isatty(STDERR_FILENO) || (type != NULL && strcmp(type, "dumb") == 0) ||
+        poll(&terminal, 1, 0) != 1)
+        return;
     if (all > 0 && done > 0)
         snprintf(rest, sizeof rest, ", %.0f %%, %.0f s left", 100 * done / all, (all - done) / rate / 1e6);
     columns = snprintf(text, sizeof text, PROGRAM ": %.1f MB, %.1f MB/s%s", done / 1e6, rate, rest);
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 0 &&
-        (columns >= terminal.ws_col || progress_width >= terminal.ws_col))
-        columns = progress_width = terminal.ws_col - 1; /* a longer line would wrap, and could not be wiped */
-    snprintf(line, sizeof line, "\r%-*.*s", progress_width, columns, text);
-    if (write_all(STDERR_FILENO, line, strlen(line)) && columns > progress_width)
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 &&
+        (columns >= size.ws_col || progress_width >= size.ws_col))
+        columns = progress_width = size.ws_col - 1; /* a longer line would wrap, and could not be wiped */
+    if (dprintf(STDERR_FILENO, "\r%-*.*s", progress_width, columns, text) > 0 && columns > progress_width)
         progress_width = columns;
 }
 
-/* A call on socket FD has waited for a tick in vain, or was interrupted. Returns false, with errno set, if -t is over.
- * A shorter send queue is progress: the other side's kernel has acknowledged bytes. */
-static bool has_time_left(int fd)
+/* A call on socket FD has waited a tick in vain, or a signal has interrupted it. Returns true if the wait goes on, and
+ * false, with errno set, if there was no progress for the time of -t. What the other side's kernel acknowledges is
+ * progress. We may have been stopped (Ctrl-Z) while it came. So a look counts two ticks at most, and when the time is
+ * over, one more call is made. */
+static bool keep_waiting(int fd, struct waiting *waiting)
 {
-    int64_t now = microseconds();
-    int queue = send_queue(fd);
+    const int64_t now = microseconds(), most = 2 * TICK * 1000, queue = unacknowledged(fd);
+    const bool was_over = waiting->is_over;
 
+    if (waiting->last_look != 0)
+        waiting->waited += now - waiting->last_look < most ? now - waiting->last_look : most;
+    if (queue != waiting->unacknowledged)
+        waiting->waited = 0;
+    waiting->last_look = now;
+    waiting->unacknowledged = queue;
+    waiting->is_over = timeout > 0 && waiting->waited >= (int64_t)timeout * SECOND;
     show_progress();
-    if (waiting_since == 0 || queue < last_queue)
-        waiting_since = now;
-    last_queue = queue;
-    errno = OUT_OF_PATIENCE;
-    return patience == 0 || now - waiting_since < (int64_t)patience * SECOND;
+    errno = TIMED_OUT;
+    return !was_over || !waiting->is_over;
 }
 
-/* A read or write on connection FD has failed. Returns true if it is to be made again: a tick was over (EAGAIN) or a
- * signal came, and the other side has time left. If not, errno says why. */
-static bool may_retry(int fd)
+/* A read or write on connection FD has failed. Returns true if it is to be made again, because a tick was over (EAGAIN)
+ * or a signal came (EINTR), and the wait goes on. If not, errno says why. */
+static bool may_retry(int fd, struct waiting *waiting)
 {
-    return (errno == EAGAIN || errno == EINTR) && has_time_left(fd);
+    return (errno == EAGAIN || errno == EINTR) && keep_waiting(fd, waiting);
 }
 
-/* ---- What can be seen of a connection: -v ---------------------------------------------------------------------- */
+/* ---- Trace ----------------------------------------------------------------------------------------------------- */
 
-/* Returns the start of a line of trace: time of day, program, and the state of the TCP connection of socket FD, "-" if
- * that is not known (RFC 9293, 3.3.2; tcp(7), TCP_INFO). */
+/* Returns the start of a line of trace: the time of day, whose it is, and the state of the TCP connection of socket FD,
+ * or "-" if that is not known (RFC 9293, 3.3.2). */
 static const char *trace_start(int fd)
 {
-    static char start[64];
+    static char start[96];
     const char *state = "-";
     struct timespec now = { 0 };
     struct tm parts = { 0 };
@@ -372,20 +457,19 @@ static const char *trace_start(int fd)
 #ifdef LINUX
     static const char *const states[] = { "-", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
         "TIME_WAIT", "CLOSED", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING" };
-    struct tcp_info info;
-    socklen_t length = sizeof info;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state <= TCP_CLOSING)
+    const struct tcp_info info = connection_info(fd);
+    if (info.tcpi_state <= TCP_CLOSING)
         state = states[info.tcpi_state];
 #endif
     (void)clock_gettime(CLOCK_REALTIME, &now); /* a trace without a time is better than no transfer */
     (void)localtime_r(&now.tv_sec, &parts);
-    snprintf(start, sizeof start, "%02d:%02d:%02d.%06ld " PROGRAM " %-11s ", parts.tm_hour, parts.tm_min, parts.tm_sec,
-             now.tv_nsec / 1000, state);
+    snprintf(start, sizeof start, "%02d:%02d:%02d.%06ld %s %-11s ", parts.tm_hour, parts.tm_min, parts.tm_sec,
+             now.tv_nsec / 1000, trace_name, state);
     return start;
 }
 
-/* Returns the end of that line, the lengths of both queues, if they are known. The receive queue is what has come and
- * not been read (tcp(7), SIOCINQ, another name for FIONREAD). */
+/* Returns the end of that line: the lengths of both queues, or nothing if they are not known. The receive queue is what
+ * has come and was not read (tcp(7), SIOCINQ, another name for FIONREAD). */
 static const char *trace_end(int fd)
 {
     static char end[64];
@@ -397,21 +481,20 @@ static const char *trace_end(int fd)
     return end;
 }
 
-/* With -v, tells on standard error what has happened on socket FD (-1: none has a part in it). Changes errno. */
+/* With -v, tells on standard error what has happened on socket FD; -1 stands for none. Changes errno. */
 #define trace(fd, ...) \
     (tracing ? print_line(STDERR_FILENO, false, trace_start(fd), trace_end(fd), __VA_ARGS__) : (void)0)
 
 /* Notes that COUNT more bytes of the transfer went through connection FD. */
 static void note_progress(int fd, ssize_t count)
 {
-    waiting_since = 0;
     if (transfer.bytes == 0)
         trace(fd, "first bytes: %zd", count);
     transfer.bytes += count;
     show_progress();
 }
 
-/* Marks the end of the transfer. If its progress is still to be seen, the total stays on the terminal. */
+/* Marks the end of the transfer through connection FD. If the progress line is there, the total takes its place. */
 static void end_transfer(int fd)
 {
     double seconds = (double)(microseconds() - transfer.began + 1) / 1e6, megabytes = (double)transfer.bytes / 1e6;
@@ -423,9 +506,19 @@ static void end_transfer(int fd)
         warn(0, "%.1f MB in %.1f s, %.1f MB/s", megabytes, seconds, megabytes / seconds);
 }
 
-/* ---- Sockets ------------------------------------------------------------------------------------------------- */
+/* ---- Sockets --------------------------------------------------------------------------------------------------- */
 
-/* Returns the TCP addresses of -a and -p, for freeaddrinfo to release. Ends the program if there is none. */
+/* Closes socket FD after a failure of which errno tells, and keeps errno. Returns -1. */
+static int close_and_fail(int fd)
+{
+    int error = errno;
+
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* Returns the TCP addresses of -a and -p, a list that freeaddrinfo releases. Ends the program if there is none. */
 static struct addrinfo *resolve(void)
 {
     const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
@@ -437,91 +530,83 @@ static struct addrinfo *resolve(void)
     return list;
 }
 
-/* If several addresses have failed, one failure is told. Returns the more telling of two errno values: that nobody
- * listens there says more than that this machine has no IPv6. */
-static int more_telling(int one, int other)
+/* With ON, whatever closes socket FD from now on resets the connection: we, or the kernel after our death. Returns
+ * false, with errno set, if that failed.
+ * Usually close sends what is left and then FIN, which the other side reads as end-of-file: a program that was killed
+ * looks like one that had finished. With SO_LINGER on and its time 0, close throws away what was not sent and sends RST
+ * (socket(7); RFC 9293, 3.10.5, ABORT). The other side gets the error ECONNRESET. Not a byte is added to the data. */
+static bool set_reset_on_close(int fd, bool on)
 {
-    static const int least_first[] = { 0, EAFNOSUPPORT, EADDRNOTAVAIL, EINVAL, ENETDOWN, ENETUNREACH, EHOSTUNREACH,
-                                       ETIMEDOUT, OUT_OF_PATIENCE, ECONNREFUSED };
-
-    for (size_t i = 0; i < sizeof least_first / sizeof least_first[0]; i++)
-        if (one == least_first[i] || other == least_first[i])
-            return one == least_first[i] ? other : one;
-    return one;
-}
-
-/* From now on, whatever closes socket FD resets the connection: we, or the kernel after our death. Usually close sends
- * what is left and then FIN, and a FIN reads as end-of-file: to the other side, a killed program looks like one that
- * had finished. With SO_LINGER and a time of 0, close throws away what was not sent and sends RST (ABORT, RFC 9293,
- * 3.10.5), and the other side gets the error ECONNRESET. That costs no byte on the wire. */
-static bool reset_on_close(int fd)
-{
-    const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+    const struct linger linger = { .l_onoff = on, .l_linger = 0 };
 
     return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0;
 }
 
-/* From now on, closing socket FD does not reset the connection any more. */
-static bool fin_on_close(int fd)
-{
-    const struct linger linger = { .l_onoff = 0 };
-
-    return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0;
-}
-
-/* Makes read, recv and write on the new connection FD wait in the kernel, as they do in every book, but for no longer
- * than a tick: then they fail with EAGAIN, or return what they have moved so far. That gives every wait a limit, -t,
- * without a second mechanism beside the calls themselves: see may_retry.
- * While nothing moves, the kernels ask each other every 15 seconds whether they are still there (keepalive, RFC 9293,
- * 3.8.4): so no firewall or NAT forgets the connection, and a dead machine is noticed while we wait for something else.
- * Nine questions may stay unanswered, or as many as -t has time for and Linux can count. */
-static void set_waits(int fd)
+/* Makes read and write on the new connection FD wait in the kernel, as in every book, but no longer than a tick. Then
+ * they fail with EAGAIN, or return what they have moved so far (socket(7), SO_RCVTIMEO), and may_retry looks at -t. */
+static void set_timeouts(int fd)
 {
     const struct timeval tick = { .tv_usec = TICK * 1000 };
-    const int on = 1, interval = 15, least = 9, most = 127, wanted = patience > 0 ? patience / interval + 1 : most;
-    const int questions = wanted < least ? least : wanted > most ? most : wanted;
 
-    if (fcntl(fd, F_SETFL, 0) != 0 || /* blocking, even if it was not */
+    if (fcntl(fd, F_SETFL, 0) != 0 || /* blocking: on some systems accept hands O_NONBLOCK on (accept(2)) */
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) != 0)
         die(errno, "cannot set up a connection");
-    waiting_since = 0;
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on); /* what a system does not know, it does without */
+}
+
+/* Has the kernels ask each other every 15 seconds, while nothing moves on connection FD, whether they are still there
+ * (RFC 9293, 3.8.4): no firewall or NAT forgets the connection, and a dead machine is noticed while we wait for a
+ * silent pipe. Nine questions may stay unanswered, or as many as -t has time for. All of it is best effort. */
+static void set_keepalive(int fd)
+{
+    const int on = 1;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+#ifdef TCP_KEEPIDLE
+    const int interval = 15, most = 127; /* seconds; questions that Linux can count */
+    int questions = timeout > 0 && timeout < most * interval ? timeout / interval + 1 : most;
+    if (questions < 9)
+        questions = 9;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &interval, sizeof interval);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &questions, sizeof questions);
+#endif
 }
 
-/* Prints the sizes in bytes of both buffers of socket FD. The last argument of getsockopt says how much room there is,
- * and getsockopt puts there how much it used: a value-result argument. */
+/* Returns the size in bytes of a buffer of socket FD: OPTION is SO_SNDBUF or SO_RCVBUF. The last argument of getsockopt
+ * is a value-result argument: it says how much room there is, and getsockopt stores there how much it used. */
+static int buffer_size_of(int fd, int option)
+{
+    int size = 0;
+    socklen_t length = sizeof size;
+
+    if (getsockopt(fd, SOL_SOCKET, option, &size, &length) != 0)
+        die(errno, "cannot read the size of a socket buffer");
+    return size;
+}
+
 static void print_buffers(int fd)
 {
-    int send_size = 0, receive_size = 0;
-    socklen_t send_length = sizeof send_size, receive_length = sizeof receive_size;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_size, &send_length) != 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_size, &receive_length) != 0)
-        die(errno, "cannot read the size of a socket buffer");
-    print("Send buffer length ：%d", send_size);
-    print("Recv buffer length ：%d", receive_size);
+    print("Send buffer length ：%d", buffer_size_of(fd, SO_SNDBUF));
+    print("Recv buffer length ：%d", buffer_size_of(fd, SO_RCVBUF));
 }
 
-/* Asks for buffers of -b bytes for socket FD, first before listen or connect, to count for the window scale (tcp(7)).
- * It then prints the sizes before and after, because the answer is hardly ever the number that was asked for: Linux
- * takes the smaller of that and net.core.wmem_max or rmem_max, doubles it for its own bookkeeping, and goes no lower
- * than a floor (socket(7) has old ones). With -b 0 nothing is set, and the kernel tunes both while it runs. */
+/* Asks for buffers of -b bytes for socket FD: first before listen or connect, to count for the window scale (tcp(7)).
+ * With -b 0 the kernel tunes both while the connection runs. The first time, prints the sizes before and after: the
+ * answer is hardly ever the number that was asked for. Linux takes the smaller of that and net.core.wmem_max or
+ * rmem_max, doubles it for its own bookkeeping, and goes no lower than a floor (socket(7) names old floors). */
 static void set_buffers(int fd)
 {
-    static bool printed;
+    const bool printing = !sizes_are_printed;
 
-    if (!printed)
+    sizes_are_printed = true;
+    if (printing)
         print_buffers(fd);
     if (buffer_size > 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer_size, sizeof buffer_size) != 0 ||
                             setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_size, sizeof buffer_size) != 0))
         die(errno, "cannot set the socket buffers to %d bytes", buffer_size);
-    if (!printed) {
+    if (printing) {
         print(buffer_size > 0 ? "Buffer length both set to %d" : "Buffer length left to the kernel", buffer_size);
         print_buffers(fd);
     }
-    printed = true;
 }

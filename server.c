@@ -5,12 +5,13 @@
  *     ./server                     in one terminal: sends client.c to whoever connects to 127.0.0.1, port 8080
  *     ./client                     in another: receives it into log.txt
  *
- * Read from top to bottom: after main come the steps of the story in their order: socket, bind, listen, accept, write
- * (or send), shutdown, read, close. TCP says SYN to begin a connection, FIN for "that was all", RST (reset) for "lost".
- * You can skip the last two chapters, about the file that is sent (open_source, read_source) and many clients (-k).
+ * Read from top to bottom. After main come the steps of the story in their order: socket, bind, listen, accept, write,
+ * shutdown, read, close. You can skip the last two chapters: the file that is sent, and many clients (-k).
+ * TCP opens a connection with SYN. FIN says "that was all", RST (a reset) says "this connection is lost".
  *
- * From common.h, which client.c uses too, come print, for the transcript; trace, for -v; warn and die; the options, as
- * address and port; transfer, which counts the bytes; and the tick, 100 ms, the longest wait in one call on a socket.
+ * From common.h, which client.c uses too, come print, for the transcript; trace, for -v; warn and die; and the options,
+ * as address and port. No call on a socket waits longer than a tick, 100 ms. keep_waiting and may_retry then say whether
+ * the other side still has time.
  */
 #define PROGRAM "server" /* for common.h: how messages begin */
 
@@ -21,33 +22,37 @@
 #define st_mtim st_mtimespec /* its name for the time of the last change */
 #endif
 
+const char usage[] =
+    "usage: server [-kv] [-a ADDRESS] [-b BYTES] [-p PORT] [-t SECONDS] [FILE]\n";
 const char help[] =
-    "usage: server [-kv] [-a ADDRESS] [-b BYTES] [-p PORT] [-t SECONDS] [FILE]\n"
-    "Sends FILE (client.c) to a client, and waits for its acknowledgement.\n"
+    "Sends FILE (default client.c) to a client and waits for its acknowledgement.\n"
     "\n"
-    "  -a ADDRESS  address or name to listen on, IPv4 or IPv6 (127.0.0.1)\n"
-    "  -b BYTES    size to ask for, for both buffers (K, M); 0: ask for none (1025)\n"
+    "  -a ADDRESS  listen on this address or name, IPv4 or IPv6 (default 127.0.0.1)\n"
+    "  -b BYTES    socket buffer size, K and M allowed (default 1025, for lessons).\n"
+    "              To move files use -b 0, which lets the kernel choose\n"
     "  -h          show this help\n"
     "  -k          keep serving, many clients at once\n"
-    "  -p PORT     port to listen on; with 0 the kernel chooses one (8080)\n"
-    "  -t SECONDS  give up after so long without progress; 0 never gives up (30)\n"
+    "  -p PORT     listen on this port (default 8080); -p 0: the kernel chooses it\n"
+    "  -t SECONDS  give up after so long without progress (default 30); -t 0: never\n"
     "  -v          trace what happens on the socket, on standard error\n"
     "\n"
-    "FILE may also be a FIFO, a device, or - for standard input: these are\n"
-    "sent to their end. With -k it must be a regular file.\n"
+    "FILE may be a FIFO, a device, or - for standard input: these are read until\n"
+    "end-of-file. With -k it must be a regular file.\n"
+    "On a terminal, a long transfer shows its progress; TERM=dumb hides it.\n"
     "Exit status: 0 if the client acknowledged the file, 1 if not, 2 usage error.\n";
 
 enum {
-    REPLY_MAX = 1025,           /* bytes of a reply that we look at: some clients pad theirs to so many */
+    REPLY_MAX = 1025,           /* bytes of a reply that we look at: the first clients padded theirs to so many */
+    EXTRA_MAX = 64 * 1024,      /* bytes that we read and drop after the acknowledgement */
     CLIENTS_MAX = 256,          /* served at the same time with -k; the next ones wait in the listen queue */
 };
 
 static const char *path;                /* the name of the file to send; - is standard input */
 static int source = -1;                 /* that file, open for reading */
 static struct stat source_status;       /* what it was when it was opened */
-static off_t left_in_file;              /* bytes of it that are still to be read; -1 if it is sent to its end */
+static off_t left_in_file;              /* bytes of it that are still to be read; -1: it is read until end-of-file */
 static long client;                     /* the number of the client in what we print */
-static char host[64], service[8];       /* address and port, from address_to_text */
+static char host[64], service[8];       /* an address and port, from address_to_text */
 static long times_full;                 /* how often the send buffer was found full, */
 static int64_t time_full;               /* and for how long in all */
 
@@ -56,33 +61,37 @@ static int accept_client(int listener);
 static void serve_client(int connection);
 static void send_file(int connection);
 static void half_close(int connection);
-static void hear_acknowledgement(int connection);
-static void hang_up(int connection);
-static void tell_place(int listener);
+static void read_acknowledgement(int connection);
+static void close_connection(int connection);
+static void print_place(int listener);
 static void check_source(void);
 static void open_source(void);
-static size_t read_source(int connection, char block[BLOCK_SIZE]);
+static size_t read_source(int connection, char *block, size_t most);
 static void compare_source(void);
 static void serve_many(int listener);
 
 int main(int argc, char *argv[])
 {
-    int listener, connection;
+    struct waiting waiting = { 0 };
+    int letter, listener, connection;
 
     start_up();
-    while (read_options(argc, argv, ":a:b:hkp:t:v") == 'k')
-        keep_serving = true;
+    while ((letter = getopt(argc, argv, ":a:b:hkp:t:v-:")) != -1)
+        if (letter == 'k')
+            keep_serving = true;
+        else
+            shared_option(letter);
     path = file_operand(argc, argv, "client.c");
     check_source();
 
     listener = listen_for_clients();
     if (place_was_given)
-        tell_place(listener);
+        print_place(listener);
     print("Waiting for connecting");
     if (keep_serving)
         serve_many(listener); /* until a signal ends us */
     while ((connection = accept_client(listener)) < 0)
-        if (!has_time_left(listener))
+        if (!keep_waiting(listener, &waiting))
             die(errno, "no client came");
     close(listener); /* nobody else is served: the next client is refused, not left waiting */
     client = connection; /* the descriptor is the client's number */
@@ -93,35 +102,42 @@ int main(int argc, char *argv[])
 
 /* ---- The story ------------------------------------------------------------------------------------------------- */
 
-/* Tries the addresses for -a and -p in turn, and returns a socket that listens on the first that works. A port that is
- * taken is an error: a client that tries the addresses in the same order would find another server.
- * When a program dies, its kernel closes its connections, and to the client that looks like the end of the file. We
- * have every close send a reset instead, until fin_on_close is called. So the client reads end-of-file only if we got
- * as far as shutdown, which sends FIN without closing. After an error, a signal or a crash it sees an error. */
+/* Returns a socket that listens on the address WHERE, or -1 with errno set. */
+static int listen_on(const struct addrinfo *where)
+{
+    const int on = 1, off = 0;
+    int listener = socket(where->ai_family, where->ai_socktype, where->ai_protocol);
+
+    if (listener < 0)
+        return -1;
+    set_buffers(listener);
+
+    /* From now on, an early end of this program resets the connections. So a client reads end-of-file only if we got as
+     * far as shutdown, which sends FIN without closing. */
+    (void)set_reset_on_close(listener, true); /* once more in serve_client: not every system hands it on to connections */
+
+    /* Connections that the kernel still remembers (TIME_WAIT) shall not block the port. Not SO_REUSEPORT: a second
+     * server could then take this port too, and get some of our clients (socket(7)). */
+    (void)setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (where->ai_family == AF_INET6) /* the address :: shall take clients that come over IPv4, too (ipv6(7)) */
+        (void)setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(listener, where->ai_addr, where->ai_addrlen) == 0 && listen(listener, SOMAXCONN) == 0 &&
+        fcntl(listener, F_SETFL, O_NONBLOCK) == 0) /* accept_client waits with poll */
+        return listener;
+    return close_and_fail(listener);
+}
+
+/* Returns a socket that listens on the first address for -a and -p that works. Ends the program if none does, and also
+ * if the port is taken: a client that tries the addresses in the same order would find another server. */
 static int listen_for_clients(void)
 {
-    const int on = 1;
     struct addrinfo *list = resolve();
     int listener = -1, error = 0;
 
     for (struct addrinfo *where = list; where != NULL && listener < 0 && error != EADDRINUSE; where = where->ai_next) {
-        listener = socket(where->ai_family, where->ai_socktype, where->ai_protocol);
-        if (listener >= 0)
-            set_buffers(listener);
-
-        /* SO_REUSEADDR: old connections that the kernel still remembers (TIME_WAIT) do not block the port. Not
-         * SO_REUSEPORT: a second server could then take this port too, and get some of our clients (socket(7)). */
-        if (listener < 0 ||
-            !reset_on_close(listener) || /* on most systems accept hands this on to the connection */
-            fcntl(listener, F_SETFL, O_NONBLOCK) != 0 || /* accept_client waits with poll */
-            setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-            bind(listener, where->ai_addr, where->ai_addrlen) != 0 ||
-            listen(listener, SOMAXCONN) != 0) {
-            error = errno == EADDRINUSE ? errno : more_telling(error, errno);
-            if (listener >= 0)
-                close(listener);
-            listener = -1;
-        }
+        listener = listen_on(where);
+        if (listener < 0 && (error == 0 || errno == EADDRINUSE))
+            error = errno; /* of several errors the first is told: getaddrinfo puts the best address first (RFC 6724) */
     }
     freeaddrinfo(list);
     if (listener < 0)
@@ -139,37 +155,35 @@ static void address_to_text(const struct sockaddr_storage *name, socklen_t lengt
         host[0] = service[0] = '\0';
 }
 
-/* Returns the connection of the next client, with its address in host and service, or -1 if after a tick there is
- * none. Most errors of accept say that the client has already gone (accept(2), "Error handling"). */
+/* Returns the connection of the next client, and its address in host and service, or -1 if after a tick there is none. */
 static int accept_client(int listener)
 {
-    static bool again; /* poll has said that a client is there, but accept did not get one */
     struct sockaddr_storage peer;
     socklen_t length = sizeof peer;
     int connection;
 
-    again = wait_a_tick(listener, POLLIN, again);
-    if (!again)
+    if (!wait_a_tick(listener, POLLIN))
         return -1;
     connection = accept(listener, (struct sockaddr *)&peer, &length);
-    again = connection < 0;
-    if (!again) {
-        (void)reset_on_close(connection); /* if accept did not hand it on; it fails if the client has gone */
+    if (connection >= 0)
         address_to_text(&peer, length);
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+    else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         warn(errno, "cannot accept a connection");
         if (!keep_serving)
             exit(EXIT_FAILURE);
         sleep(1); /* others may give some back */
-    }
+    } else /* the client has already gone (accept(2), "Error handling"), or a firewall refuses: we must not spin */
+        (void)wait_a_tick(-1, 0);
     return connection;
 }
 
 /* Everything that passes between one client and the server. Ends the program if anything goes wrong. */
 static void serve_client(int connection)
 {
-    set_buffers(connection); /* again, in case accept does not hand it on */
-    set_waits(connection);
+    (void)set_reset_on_close(connection, true); /* if it fails, the client has already gone */
+    set_buffers(connection); /* not every system hands these on either */
+    set_timeouts(connection);
+    set_keepalive(connection);
     trace(connection, "accepted");
     print("New client：%ld , IP %s , Port %s", client, host, service);
     open_source();
@@ -178,47 +192,60 @@ static void serve_client(int connection)
     print("Send data done");
     half_close(connection);
     print("Output stream close");
-    hear_acknowledgement(connection);
+    read_acknowledgement(connection);
     print("%ld：%s", client, acknowledgement);
-    hang_up(connection);
+    close_connection(connection);
 }
 
-/* Writes the LENGTH bytes of DATA to CONNECTION, whose send buffer is full: waits in write until some have gone in, and
- * for the rest until the end of a tick. Returns how many went in, or -1 with errno set. */
-static ssize_t wait_for_room(int connection, const char *data, size_t length)
+/* Ends the program, because the connection is lost: ERROR is what the system says about it. */
+static _Noreturn void lose_client(int error)
 {
+    if (error == EPIPE || error == ENOTCONN)
+        error = ECONNRESET; /* write and shutdown have names of their own for a connection that was reset */
+    die(error, "client %ld did not receive all of '%s'", client, path);
+}
+
+/* Writes the LENGTH bytes of DATA to CONNECTION, whose send buffer is full. write waits until there is room for some,
+ * and for the rest until a tick is over. Returns how many went in. Ends the program if the client is lost. */
+static size_t wait_for_room(int connection, const char *data, size_t length)
+{
+    struct waiting waiting = { 0 };
     int64_t began = microseconds();
     ssize_t count;
 
     if (times_full++ == 0)
         trace(connection, "the send buffer is full: %zu bytes wait", length);
     while ((count = write(connection, data, length)) < 0)
-        if (!may_retry(connection))
-            return -1;
+        if (!may_retry(connection, &waiting))
+            lose_client(errno);
     time_full += microseconds() - began;
     if (times_full == 1)
-        trace(connection, "%zd more are in, after %jd microseconds", count, (intmax_t)time_full);
-    return count;
+        trace(connection, "%zd more bytes accepted, after %jd microseconds", count, (intmax_t)time_full);
+    return (size_t)count;
 }
 
 /* Sends the file. A write returns once the bytes are in the socket's send buffer, long before the client has them. We
  * could leave everything to write: what fits goes in at once, and the writer waits with the rest. To see that happen,
- * we first ask send for what fits (MSG_DONTWAIT), and only when nothing does we wait. */
+ * we first send what fits without waiting (MSG_DONTWAIT), and wait only when nothing does. */
 static void send_file(int connection)
 {
     static char block[BLOCK_SIZE];
-    size_t length;
-    ssize_t count;
+    size_t most = sizeof block, length;
 
+    /* A write of many times the send buffer would be woken for every acknowledgement, and take half as long again. With
+     * -b 0 the kernel lets that buffer grow. */
+    if (buffer_size > 0 && buffer_size_of(connection, SO_SNDBUF) < BLOCK_SIZE)
+        most = (size_t)buffer_size_of(connection, SO_SNDBUF);
     transfer.began = microseconds();
     transfer.expected = left_in_file;
-    while ((length = read_source(connection, block)) > 0)
-        for (size_t sent = 0; sent < length; sent += (size_t)count) {
-            count = send(connection, block + sent, length - sent, MSG_DONTWAIT);
+    while ((length = read_source(connection, block, most)) > 0)
+        for (size_t sent = 0; sent < length;) {
+            ssize_t count = send(connection, block + sent, length - sent, MSG_DONTWAIT);
             if (count < 0 && (errno == EAGAIN || errno == EINTR)) /* full, or a signal came */
-                count = wait_for_room(connection, block + sent, length - sent);
+                count = (ssize_t)wait_for_room(connection, block + sent, length - sent);
             if (count < 0)
-                die(errno, "client %ld did not take all of '%s'", client, path);
+                lose_client(errno);
+            sent += (size_t)count;
             note_progress(connection, count);
         }
     compare_source();
@@ -227,38 +254,43 @@ static void send_file(int connection)
 }
 
 /* The half-close. It puts a FIN behind the last byte: the client reads the rest of the file and then end-of-file. The
- * other direction stays open, and we can still read what the client says. Nothing else sends FIN before that is heard.
- * A plain close would give up both directions, and the answer would meet a reset (shutdown(2); RFC 9293, 3.6.1). */
+ * other direction stays open, and we can still read what the client says. Nothing else sends FIN before that is here. A
+ * plain close would give up both directions, and the reply would meet a reset (shutdown(2); RFC 9293, 3.6.1). */
 static void half_close(int connection)
 {
     if (shutdown(connection, SHUT_WR) != 0)
-        die(errno, "client %ld did not take all of '%s'", client, path);
+        lose_client(errno);
     trace(connection, "half-close: FIN behind the last byte");
 }
 
-/* Returns once the client's acknowledgement is here. Until the client's kernel has everything, FIN included, every byte
- * that it confirms is progress. After that the client has -t for its whole reply. */
-static void hear_acknowledgement(int connection)
+/* Reads the client's acknowledgement. Until the client's kernel has everything, FIN included, each byte that it
+ * acknowledges is progress. After that the client has the time of -t for its whole reply, not for each piece of it.
+ * Ends the program if the reply is another, or does not come. */
+static void read_acknowledgement(int connection)
 {
+    struct waiting waiting = { 0 };
     char reply[REPLY_MAX + 1] = "";
     size_t length = 0;
-    ssize_t count = 0;
+    ssize_t count = -1;
+    int error = 0;
     bool has_everything = false; /* the client's kernel */
 
-    while (length < ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, length) == 0) { /* not wrong yet */
+    while (error == 0 && count != 0 && length < ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, length) == 0) {
         count = read(connection, reply + length, REPLY_MAX - length);
         if (count > 0)
             length += (size_t)count;
-        else if (count == 0 || !may_retry(connection))
-            break;
-        else if (!has_everything && send_queue(connection) <= 0) {
+        else if (count < 0 && errno != EAGAIN && errno != EINTR)
+            error = errno;
+        if (!has_everything && unacknowledged(connection) <= 0) { /* also if the system does not tell */
             has_everything = true;
-            waiting_since = 0;
+            waiting = (struct waiting){ 0 };
             trace(connection, "waits for the answer, and can still hear it");
         }
+        if (error == 0 && !keep_waiting(connection, &waiting))
+            error = errno;
     }
-    if (length < ACKNOWLEDGEMENT_LENGTH || memcmp(reply, acknowledgement, ACKNOWLEDGEMENT_LENGTH) != 0) {
-        print_line(STDERR_FILENO, true, PROGRAM ": ", reason(count < 0 ? errno : 0), length == 0 ?
+    if (memcmp(reply, acknowledgement, ACKNOWLEDGEMENT_LENGTH) != 0) {
+        print_line(STDERR_FILENO, true, PROGRAM ": ", reason(error), length == 0 ?
                    "client %ld did not acknowledge the file" : "client %ld did not acknowledge the file, it said '%s'",
                    client, reply); /* up to its first NUL */
         exit(EXIT_FAILURE);
@@ -269,26 +301,28 @@ static void hear_acknowledgement(int connection)
 /* Closes CONNECTION. All has been said and heard, so close need not reset it any more. With something unread it still
  * would (RFC 2525, 2.17), so we first read and drop what else the client sends: other programs may pad their reply, or
  * end it with a newline. This courtesy takes a second at most, however much progress the client makes. */
-static void hang_up(int connection)
+static void close_connection(int connection)
 {
-    static char rest[64 * 1024];
-    int64_t end = microseconds() + SECOND;
+    const int64_t end = microseconds() + SECOND;
+    char extra[4096];
     size_t dropped = 0;
-    ssize_t count;
+    ssize_t count = -1;
 
-    (void)fin_on_close(connection); /* if it fails, the client sees a reset, too late to matter */
-    waiting_since = 0;
-    do {
-        count = read(connection, rest, sizeof rest - dropped);
-        dropped += count > 0 ? (size_t)count : 0;
-    } while (dropped < sizeof rest && microseconds() < end && (count > 0 || (count < 0 && may_retry(connection))));
+    (void)set_reset_on_close(connection, false); /* if that fails, the client sees a reset, too late to matter */
+    while (count != 0 && dropped < EXTRA_MAX && microseconds() < end) {
+        count = read(connection, extra, sizeof extra);
+        if (count < 0 && errno != EAGAIN && errno != EINTR)
+            break;
+        if (count > 0)
+            dropped += (size_t)count;
+    }
     trace(connection, count == 0 ? "end-of-file: the client has closed too" : "no end-of-file from the client");
     close(connection);
     trace(-1, "closed");
 }
 
 /* Says where LISTENER listens: the kernel may have chosen the port. */
-static void tell_place(int listener)
+static void print_place(int listener)
 {
     struct sockaddr_storage here;
     socklen_t length = sizeof here;
@@ -301,25 +335,33 @@ static void tell_place(int listener)
 
 /* ---- The file that is sent ------------------------------------------------------------------------------------- */
 
-/* Refuses a file that cannot be sent before anybody waits for it. */
+/* Refuses a file that cannot be sent before anybody waits for it. What it is may be known without opening it: a FIFO's
+ * writer would see it opened and closed again. */
 static void check_source(void)
 {
     struct stat status;
+    bool found;
 
     if (strcmp(path, "-") == 0)
         source = STDIN_FILENO;
-    if (source >= 0 && was_closed[STDIN_FILENO])
+    if (source == STDIN_FILENO && was_closed[STDIN_FILENO])
         die(EBADF, "cannot send '%s'", path);
-    if (source >= 0 ? fstat(source, &status) != 0 : stat(path, &status) != 0 || access(path, R_OK) != 0)
+    if (source == STDIN_FILENO)
+        found = fstat(source, &status) == 0;
+    else /* may we read it, as the user for whom open will look (faccessat(2), AT_EACCESS)? */
+        found = stat(path, &status) == 0 && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
+    if (!found)
         die(errno, "cannot send '%s'", path);
-    if (S_ISDIR(status.st_mode) || (S_ISSOCK(status.st_mode) && source < 0))
-        die(S_ISDIR(status.st_mode) ? EISDIR : ENXIO, "cannot send '%s'", path);
-    if (keep_serving && (!S_ISREG(status.st_mode) || source >= 0))
+    if (S_ISDIR(status.st_mode))
+        die(EISDIR, "cannot send '%s'", path);
+    if (S_ISSOCK(status.st_mode) && source != STDIN_FILENO)
+        die(ENXIO, "cannot send '%s'", path);
+    if (keep_serving && (!S_ISREG(status.st_mode) || source == STDIN_FILENO))
         die(0, "cannot send '%s' with -k, which needs the name of a regular file", path);
 }
 
-/* Opens the file, only now that there is a client. A regular file is sent at its present length; anything else to its
- * end: a pipe, a device, standard input, or a file in /proc, which claims to be empty but is not. */
+/* Opens the file, only now that there is a client. A regular file is sent at its present length. Anything else is read
+ * until end-of-file: a pipe, a device, standard input, or a file in /proc, which claims to be empty but is not. */
 static void open_source(void)
 {
     /* O_NONBLOCK: opening a FIFO does not wait for its writer. read_source waits, and notices if the client leaves
@@ -337,22 +379,26 @@ static void open_source(void)
         left_in_file = source_status.st_size;
 }
 
-/* Reads the next bytes of the file into BLOCK, and waits for a silent pipe as long as it takes. Returns how many, 0 at
- * the end of the file. Ends the program if CONNECTION is lost meanwhile. */
-static size_t read_source(int connection, char block[BLOCK_SIZE])
+/* Reads the next bytes of the file into BLOCK, MOST of them at most, and waits for a silent pipe as long as it takes.
+ * Returns how many, 0 at the end of the file. Ends the program if CONNECTION is lost meanwhile. */
+static size_t read_source(int connection, char *block, size_t most)
 {
-    size_t most = left_in_file >= 0 && left_in_file < BLOCK_SIZE ? (size_t)left_in_file : BLOCK_SIZE;
     ssize_t count = -1;
     bool ready = false;
 
+    if (left_in_file >= 0 && left_in_file < (off_t)most)
+        most = (size_t)left_in_file;
     while (count < 0) {
-        ready = wait_a_tick(source, POLLIN, ready); /* or a FIFO without a writer would seem to be at its end */
+        ready = wait_a_tick(source, POLLIN); /* without this, a FIFO without a writer would seem to be at its end */
         if (ready)
             count = read(source, block, most);
-        else if (send(connection, block, 0, MSG_DONTWAIT) < 0 && errno != EAGAIN)
-            die(errno, "client %ld did not take all of '%s'", client, path);
         if (ready && count < 0 && errno != EAGAIN && errno != EINTR)
             die(errno, "cannot read '%s'", path);
+        if (ready && count < 0)
+            (void)wait_a_tick(-1, 0); /* poll said ready in vain: we must not spin */
+        /* Is the connection still there? A send of 0 bytes sends nothing, but after a reset it fails. */
+        if (!ready && send(connection, block, 0, MSG_DONTWAIT) < 0 && errno != EAGAIN)
+            lose_client(errno);
         show_progress();
     }
     if (left_in_file > 0)
@@ -360,7 +406,7 @@ static size_t read_source(int connection, char block[BLOCK_SIZE])
     return (size_t)count;
 }
 
-/* Warns if the file was written to meanwhile, and ends the program if it had fewer bytes than it claimed to have. */
+/* Ends the program if the file had fewer bytes than it claimed to have. Warns if it was written to meanwhile. */
 static void compare_source(void)
 {
     const intmax_t size = source_status.st_size;
@@ -368,11 +414,11 @@ static void compare_source(void)
 
     if (left_in_file < 0)
         return;
+    if (left_in_file > 0)
+        die(0, "'%s' is %jd bytes short of its %jd (if its size is not real, pipe it in)", path,
+            (intmax_t)left_in_file, size);
     if (fstat(source, &now) != 0)
         die(errno, "cannot tell whether '%s' has changed", path);
-    if (left_in_file > 0)
-        die(0, "'%s' lacks %jd of its %jd bytes (if it never had them, a pipe can send it)", path,
-            (intmax_t)left_in_file, size);
     if (now.st_size != size || now.st_mtim.tv_sec != source_status.st_mtim.tv_sec ||
         now.st_mtim.tv_nsec != source_status.st_mtim.tv_nsec)
         warn(0, "'%s' was written to while it was being sent", path);
@@ -384,12 +430,15 @@ static void compare_source(void)
  * process alone ends it, and its children finish; Ctrl-C in a terminal goes to all of them. */
 static void serve_many(int listener)
 {
-    int children = 0, connection;
+    int children = 0, connection, status;
     pid_t child;
 
     for (;;) {
-        while (children > 0 && waitpid(-1, NULL, children < CLIENTS_MAX ? WNOHANG : 0) > 0)
+        while (children > 0 && waitpid(-1, &status, children < CLIENTS_MAX ? WNOHANG : 0) > 0) {
             children--;
+            if (WIFSIGNALED(status)) /* any other end a child can tell itself */
+                warn(0, "a client's process was ended by signal %d: %s", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        }
         connection = accept_client(listener);
         if (connection < 0)
             continue; /* nobody has come: look after the children again */
@@ -397,13 +446,15 @@ static void serve_many(int listener)
         child = fork();
         if (child == 0) {
             close(listener);
+            snprintf(trace_name, sizeof trace_name, PROGRAM "[%ld]", client);
             serve_client(connection);
             exit(EXIT_SUCCESS);
         }
-        if (child < 0)
+        if (child < 0) {
             warn(errno, "no process for client %ld, which is turned away", client);
-        else
+            (void)set_reset_on_close(connection, true);
+        } else
             children++;
-        close(connection); /* the child still has it open; without a child this is a reset */
+        close(connection); /* a child still has it open */
     }
 }

@@ -134,6 +134,9 @@ kept() { is "$c" 1 && said client "$1" && is "$(cat kept)" old && clean .; }
 # The client ended with status 1 before the server was bothered, and said $1; place/kept (old_file) is still the old one.
 refused() { is "$c $s" '1 none' && said client "$1" && is "$(cat place/kept)" old && clean place; }
 
+# How often $1 was called, as the file `book` counts it: the number of the last of these calls.
+last_call() { awk -v name="$1" '$1 == "call" && $2 == name { n = $3 } END { print n }' book; }
+
 # No file is left beside the destination that a client received in the directory $1.
 clean() { is "$(find "$1" -name '.client-*')" ''; }
 

@@ -234,6 +234,7 @@ draw() {
             meaning["CLOSE_WAIT"] = "FIN received; can still send"
             meaning["LAST_ACK"] = "both FINs sent; no ACK of ours"
             meaning["CLOSING"] = "both FINs sent; no ACK of ours"
+            meaning["TIME_WAIT"] = "both FINs acknowledged"
             meaning["CLOSED"] = "not connected yet"
             meaning["no socket"] = "the program has closed it"
             ending["server"] = "the kernel keeps it in TIME_WAIT"

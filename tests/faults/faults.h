@@ -2,8 +2,8 @@
  * faults.h - makes one chosen call of a program fail. Compiled into server and client ahead of everything else:
  *
  *     cc -include tests/faults/faults.h -o tests/faults/server-faults server.c
- *     FAULT='write-socket 2 ECONNRESET' server-faults ...             its second write to a socket fails
- *     FAULT='accept 1 EMFILE-forever' server-faults -k ...      its first accept fails, and all later ones
+ *     FAULT='write-socket 2 ECONNRESET' server-faults ...          its second write to a socket fails
+ *     FAULT='accept 1 EMFILE-forever' server-faults -k ...         its first accept fails, and all later ones
  *
  * A macro (the table at the end) or a function replaces each call that may fail. It first asks fault whether and how
  * this call fails. Calls are counted by name. Where the kind of descriptor matters, the name says it: read-socket,
@@ -38,6 +38,15 @@
  *     nounix     there is no AF_UNIX
  *     itself     a connection leads back to where it comes from
  *     late       a program does not hear of its connection before that is lost
+ *     waitall    MSG_WAITALL forgets a reset that comes after part of the block, as on gVisor
+ *     noqueue    there is no TIOCOUTQ, as on gVisor
+ *     v6only     "::" takes no IPv4 clients unless that is asked for, as on FreeBSD
+ *     dead=N     every name has N more addresses, in front, from which no answer comes
+ *     nobody     and no other one
+ *     gone       the first client has gone before it is accepted
+ *     setuid     the real user is somebody else, who may read nothing
+ *     slipped    a FIFO takes the place of the file as soon as that has its name
+ *     narrows    the file "kept" is closed to others while the temporary one is flushed
  *
  * The book also gets "options SNDBUF RCVBUF LINGER KEEPALIVE KEEPIDLE KEEPINTVL KEEPCNT" of a connection, by the server
  * when it half-closes and by the client when it begins to receive.
@@ -272,25 +281,7 @@ static inline int faulty_close(int fd)
     return how != 0 ? -1 : result;
 }
 
-#define RECEIVING "+short +EINTR +EAGAIN ?EAGAIN-forever ?ECONNRESET ?ETIMEDOUT"
-
-static inline ssize_t faulty_read(int fd, void *data, size_t length)
-{
-    static const char *const errors[] = { RECEIVING, "+short +EINTR +EAGAIN !EIO", "+short +EINTR !EIO",
-                                          "+short +EINTR +EAGAIN !EIO", "+short +EINTR !EIO" };
-    int how = fault_of_kind(fd, "read", errors);
-
-    return how == 0 ? read(fd, data, length) : how == SHORT ? read(fd, data, 1) : -1;
-}
-
-static inline ssize_t faulty_send(int fd, const void *data, size_t length, int flags)
-{
-    int how = fault("send", "+short +EINTR +EAGAIN +EAGAIN-forever !ECONNRESET !EPIPE"); /* as MSG_DONTWAIT has it */
-
-    return how == 0 ? send(fd, data, length, flags) : how == SHORT ? send(fd, data, 1, flags) : -1;
-}
-
-/* Notes what was set for the connection FD. */
+/* Notes, once, what was set for the connection FD. */
 static inline void note_options(int fd)
 {
     static const struct { int level, option; } wanted[] = {
@@ -299,9 +290,13 @@ static inline void note_options(int fd)
         { IPPROTO_TCP, TCP_KEEPIDLE }, { IPPROTO_TCP, TCP_KEEPINTVL }, { IPPROTO_TCP, TCP_KEEPCNT },
 #endif
     };
+    static bool noted;
     char text[128] = "";
     size_t length = 0;
 
+    if (noted)
+        return;
+    noted = true;
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         int values[2] = { 0 }; /* struct linger has two numbers */
         socklen_t room = sizeof values;
@@ -312,14 +307,49 @@ static inline void note_options(int fd)
     note("options%s\n", text);
 }
 
+#define RECEIVING "+short +EINTR +EAGAIN ?EAGAIN-forever ?ECONNRESET ?ETIMEDOUT"
+
+static inline ssize_t faulty_read(int fd, void *data, size_t length)
+{
+    static const char *const errors[] = { RECEIVING, "+short +EINTR +EAGAIN !EIO", "+short +EINTR !EIO",
+                                          "+short +EINTR +EAGAIN !EIO", "+short +EINTR !EIO" };
+    int how = fault_of_kind(fd, "read", errors);
+    struct stat status;
+
+    if (fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode))
+        note_options(fd);
+    return how == 0 ? read(fd, data, length) : how == SHORT ? read(fd, data, 1) : -1;
+}
+
+static inline ssize_t faulty_send(int fd, const void *data, size_t length, int flags)
+{
+    int how = fault("send", "+short +EINTR +EAGAIN +EAGAIN-forever !ECONNRESET !EPIPE"); /* as MSG_DONTWAIT has it */
+
+    return how == 0 ? send(fd, data, length, flags) : how == SHORT ? send(fd, data, 1, flags) : -1;
+}
+
+/* recv with MSG_WAITALL, but as gVisor has it: if an error comes after part of the block, the next call returns 0. */
+static inline ssize_t forgetful_recv(int fd, void *data, size_t length)
+{
+    static bool forgotten;
+    size_t received = 0;
+    ssize_t count = 1;
+
+    while (!forgotten && count > 0 && received < length) {
+        count = recv(fd, (char *)data + received, length - received, 0);
+        received += count > 0 ? (size_t)count : 0;
+    }
+    forgotten = forgotten || (count < 0 && errno != EAGAIN && errno != EINTR && received > 0);
+    return count < 0 && received == 0 ? -1 : (ssize_t)received;
+}
+
 static inline ssize_t faulty_recv(int fd, void *data, size_t length, int flags)
 {
-    static bool noted;
     int how = fault("recv", RECEIVING);
 
-    if (!noted)
-        note_options(fd);
-    noted = true;
+    note_options(fd);
+    if (how == 0 && (flags & MSG_WAITALL) != 0 && in_place("waitall"))
+        return forgetful_recv(fd, data, length);
     return how == 0 ? recv(fd, data, length, flags) : how == SHORT ? recv(fd, data, 1, flags) : -1;
 }
 
@@ -373,15 +403,72 @@ static inline int faulty_connect(int fd, const struct sockaddr *name, socklen_t 
     return -1;
 }
 
+/* Returns LIST with addresses in front of it from which no answer comes: those of a listener that has no room. */
+static inline struct addrinfo *behind_dead(struct addrinfo *list)
+{
+    static struct addrinfo dead[8], *kept; /* LIST stays known even if it is not used: it is never given back */
+    static struct sockaddr_in name;
+    const long count = in_place("dead");
+    int listener = socket(AF_INET, SOCK_STREAM, 0), place = socket(AF_INET, SOCK_STREAM, 0);
+    socklen_t length = sizeof name;
+
+    kept = list;
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (count >= 8 || bind(listener, (struct sockaddr *)&name, length) != 0 || listen(listener, 0) != 0 ||
+        getsockname(listener, (struct sockaddr *)&name, &length) != 0 ||
+        connect(place, (struct sockaddr *)&name, length) != 0)
+        abort();
+    for (long i = 0; i < count; i++)
+        dead[i] = (struct addrinfo){ .ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_addrlen = length,
+                                     .ai_addr = (struct sockaddr *)&name,
+                                     .ai_next = i + 1 < count ? &dead[i + 1] : in_place("nobody") ? NULL : kept };
+    return dead;
+}
+
 /* The name localhost stands for all loopback addresses here, IPv6 and IPv4, whatever the system has been told. */
 static inline int faulty_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                                      struct addrinfo **list)
 {
     int how = fault("getaddrinfo", "EAI_AGAIN EAI_FAIL EAI_MEMORY EAI_NONAME EAI_SYSTEM");
 
-    if (how != 0)
-        return how;
-    return getaddrinfo(host != NULL && strcmp(host, "localhost") == 0 ? NULL : host, service, hints, list);
+    if (how == 0)
+        how = getaddrinfo(host != NULL && strcmp(host, "localhost") == 0 ? NULL : host, service, hints, list);
+    if (how == 0 && in_place("dead"))
+        *list = behind_dead(*list);
+    return how;
+}
+
+/* True, with errno set, if this ioctl is one that there is not. */
+static inline bool lacks(unsigned long request)
+{
+#ifdef TIOCOUTQ
+    errno = EINVAL;
+    return request == (unsigned long)TIOCOUTQ && in_place("noqueue");
+#else
+    (void)request;
+    return false;
+#endif
+}
+
+/* access, which asks for the real user, and faccessat, which with AT_EACCESS does not. */
+static inline int faulty_faccessat(int directory, const char *path, int mode, int flags)
+{
+    if (fault("access", "EACCES EIO") != 0)
+        return -1;
+    if (!in_place("setuid") || (flags & AT_EACCESS) != 0)
+        return faccessat(directory, path, mode, flags);
+    errno = EACCES;
+    return -1;
+}
+
+static inline int faulty_rename(const char *from, const char *to)
+{
+    int result = fault("rename", "!EACCES !ENOSPC !EIO") != 0 ? -1 : rename(from, to);
+
+    if (result == 0 && in_place("slipped") && (unlink(to) != 0 || mkfifo(to, 0600) != 0))
+        abort();
+    return result;
 }
 
 /* What may befall a setsockopt: what only keeps a connection alive can be done without. */
@@ -400,6 +487,10 @@ static inline int faulty_accept(int listener, struct sockaddr *name, socklen_t *
     if (fault("accept", "+EINTR +EAGAIN EAGAIN-forever +ECONNABORTED EMFILE ENOMEM") != 0)
         return -1;
     fd = accept(listener, name, length);
+    if (fd >= 0 && in_place("gone") && count_call("gone") == 1) {
+        close(fd);
+        fd = accept(listener, name, length);
+    }
     if (fd >= 0 && in_place("forgets") && (setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) != 0 ||
                                            setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) != 0 ||
                                            setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) != 0))
@@ -417,12 +508,19 @@ static inline int faulty_shutdown(int fd, int how)
 
 static inline int faulty_socket(int family, int type, int protocol)
 {
+    const int on = 1;
+    int fd;
+
     if (fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0)
         return -1;
-    if (family != AF_UNIX || !in_place("nounix"))
-        return socket(family, type, protocol);
     errno = EAFNOSUPPORT;
-    return -1;
+    if (family == AF_UNIX && in_place("nounix"))
+        return -1;
+    fd = socket(family, type, protocol);
+    if (fd >= 0 && family == AF_INET6 && in_place("v6only") &&
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0)
+        abort();
+    return fd;
 }
 
 static int64_t ahead; /* nanoseconds that the clock was put forward */
@@ -434,6 +532,8 @@ static inline int faulty_fsync(int fd)
 
     if (fault("fsync", "+EINTR +EINVAL !EIO !ENOSPC") != 0)
         return -1;
+    if (in_place("narrows") && fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && chmod("kept", 0600) != 0)
+        abort();
     if (!in_place("disk") || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode))
         return fsync(fd);
     if (file.st_size > in_place("cache"))
@@ -450,6 +550,15 @@ static inline int faulty_clock_gettime(clockid_t id, struct timespec *now)
     if (id == CLOCK_MONOTONIC)
         *now = (struct timespec){ .tv_sec = now->tv_sec + (time_t)((now->tv_nsec + ahead) / 1000000000),
                                   .tv_nsec = (long)((now->tv_nsec + ahead) % 1000000000) };
+    return 0;
+}
+
+static inline int faulty_stat(const char *path, struct stat *status)
+{
+    if (fault("stat", "EACCES EIO") != 0 || stat(path, status) != 0)
+        return -1;
+    if (in_place("foreign") && !S_ISDIR(status->st_mode))
+        status->st_uid++;
     return 0;
 }
 
@@ -488,12 +597,17 @@ static inline int faulty_statx(int directory, const char *path, int flags, unsig
 #define send(...)        faulty_send(__VA_ARGS__)
 #define poll(...)        faulty_poll(__VA_ARGS__)
 #define connect(...)     faulty_connect(__VA_ARGS__)
+#define access(path, mode) faulty_faccessat(AT_FDCWD, path, mode, 0)
+#define faccessat(...)   faulty_faccessat(__VA_ARGS__)
+#define rename(...)      faulty_rename(__VA_ARGS__)
+#define freeaddrinfo(list) (in_place("dead") ? (void)0 : freeaddrinfo(list)) /* part of it was never allocated */
 #define getaddrinfo(...) faulty_getaddrinfo(__VA_ARGS__)
 #define accept(...)      faulty_accept(__VA_ARGS__)
 #define shutdown(...)    faulty_shutdown(__VA_ARGS__)
 #define socket(...)      faulty_socket(__VA_ARGS__)
 #define fsync(...)       faulty_fsync(__VA_ARGS__)
 #define fstat(...)       faulty_fstat(__VA_ARGS__)
+#define stat(...)        faulty_stat(__VA_ARGS__)
 #define clock_gettime(...) faulty_clock_gettime(__VA_ARGS__)
 #define syncfs(...)      (fault("syncfs", "!EIO") != 0 ? -1 : (note("flushed all\n"), 0))
 
@@ -509,16 +623,14 @@ static inline int faulty_statx(int directory, const char *path, int flags, unsig
     (fault("setsockopt", errors_of_setsockopt(__VA_ARGS__)) != 0 ? -1 : setsockopt(__VA_ARGS__))
 #define getsockopt(fd, level, ...) \
     (fault("getsockopt", (level) == SOL_SOCKET ? "ENOBUFS" : "+EINVAL") != 0 ? -1 : getsockopt(fd, level, __VA_ARGS__))
-#define ioctl(...)       (fault("ioctl", "+EINVAL") != 0 ? -1 : ioctl(__VA_ARGS__))
+#define ioctl(fd, request, ...) \
+    (fault("ioctl", "+EINVAL") != 0 || lacks((unsigned long)(request)) ? -1 : ioctl(fd, request, __VA_ARGS__))
 #define fcntl(...)       (fault("fcntl", "EBADF") != 0 ? -1 : fcntl(__VA_ARGS__))
-#define stat(...)        (fault("stat", "EACCES EIO") != 0 ? -1 : stat(__VA_ARGS__))
 #define lstat(...)       (fault("lstat", "EIO") != 0 ? -1 : lstat(__VA_ARGS__))
-#define access(...)      (fault("access", "EACCES EIO") != 0 ? -1 : access(__VA_ARGS__))
 #define realpath(...)    (fault("realpath", "ENOENT EACCES ELOOP") != 0 ? NULL : realpath(__VA_ARGS__))
 #define chdir(...)       (fault("chdir", "EACCES") != 0 ? -1 : chdir(__VA_ARGS__))
 #define fchmod(...)      (fault("fchmod", "EPERM EIO") != 0 ? -1 : fchmod(__VA_ARGS__))
 #define fchown(...)      (fault("fchown", "EPERM EIO") != 0 ? -1 : fchown(__VA_ARGS__))
-#define rename(...)      (fault("rename", "!EACCES !ENOSPC !EIO") != 0 ? -1 : rename(__VA_ARGS__))
 #define unlink(...)      (fault("unlink", "EIO") != 0 ? -1 : unlink(__VA_ARGS__))
 #define fork(...)        (fault("fork", "EAGAIN ENOMEM") != 0 ? -1 : fork(__VA_ARGS__))
 #define waitpid(...)     (fault("waitpid", "+EINTR +ECHILD") != 0 ? -1 : waitpid(__VA_ARGS__))

@@ -32,8 +32,8 @@ enum { IS_LINUX = 0 };
 enum { HOLDS, FAILS, SKIPPED = 77 };    /* the verdict on a claim, and the exit status of the experiment's process */
 
 enum {
-    WATCHDOG_SECONDS = 10,          /* the longest an experiment may take */
-    PATIENCE_MILLISECONDS = 5000,   /* how long to look for what must happen */
+    WATCHDOG_SECONDS = 60,          /* the longest an experiment may take */
+    PATIENCE_MILLISECONDS = 30000,  /* how long to look for what must happen */
     QUIET_MILLISECONDS = 100,       /* a full buffer in which no space appears for this long is at rest */
     SMALL = 8192,                   /* sizes of buffers to ask for: much data does not fit in the small, */
     LARGE = 128 * 1024,             /* DATA bytes do in the large */
@@ -138,12 +138,6 @@ static void connect_both(int send_size, int receive_size)
     if (send_size != 0)
         set_option(here, SO_SNDBUF, send_size);
     must(close(listener), "close");
-}
-
-static void connect_and_shut(int how)
-{
-    connect_both(0, 0);
-    must(shutdown(here, how), "shutdown");
 }
 
 /* ---- Tools: sending, receiving, waiting ---- */
@@ -338,8 +332,8 @@ static void expect_state(int fd, const char *wanted)
     expect(strcmp(state, wanted) == 0, "%s is in state %s", who(fd), state);
 }
 
-/* Expects a connection to come to the state WANTED in the kernel's table, which also has those that no process holds
- * any more, or "none" if it is not there. */
+/* Expects a connection to come to the state WANTED in the kernel's table, or "none" if it is not there. The table also
+ * has those that no process holds any more. */
 static void expect_in_table(const char *whose, int near, int far, const char *wanted)
 {
     const char *state = "";
@@ -554,7 +548,8 @@ static void dup_close(void)
  * end-of-file. */
 static void shut_rd(void)
 {
-    connect_and_shut(SHUT_RD);
+    connect_both(0, 0);
+    must(shutdown(here, SHUT_RD), "shutdown");
     expect_to_read(here, 0, 0);
     expect_to_send(peer, 0);
     expect_state(here, "ESTABLISHED");
@@ -571,7 +566,8 @@ static void shut_rd(void)
 /* RFC 2525, section 2.16: since nobody will read what the peer sends, it gets a reset for that. */
 static void shut_rdwr(void)
 {
-    connect_and_shut(SHUT_RDWR);
+    connect_both(0, 0);
+    must(shutdown(here, SHUT_RDWR), "shutdown");
     expect_to_read(here, 0, 0);
     expect_to_send(here, EPIPE);
     expect_to_read(peer, 0, 0);
@@ -616,30 +612,24 @@ static void size_rule(void)
     }
 }
 
-/* Moves 16 MiB to the peer, which reads a little whenever nothing more fits. */
-static void transfer(void)
-{
-    for (size_t got = 0; got < (size_t)16 * 1024 * 1024; got += take(peer, DATA))
-        while (put_now(here, sizeof bytes) > 0)
-            continue;
-}
-
 /* tcp(7), tcp_wmem, tcp_rmem, tcp_moderate_rcvbuf. When the receive buffer grows depends on the pace of the reader, so
  * that is shown and not judged. */
 static void no_tuning(void)
 {
-    for (int tuned = 0; tuned <= 1; tuned++) {
-        int sending, receiving, sending_after, receiving_after;
+    for (int size = DATA; size >= 0; size -= DATA) {
+        int sending, receiving, sent, received;
 
-        connect_both(tuned ? 0 : DATA, tuned ? 0 : DATA);
-        sending = get_option(here, SO_SNDBUF);
+        connect_both(size, size);
+        sending = get_option(size == 0 ? make_socket() : here, SO_SNDBUF); /* connect may already tune */
         receiving = get_option(peer, SO_RCVBUF);
-        transfer();
-        sending_after = get_option(here, SO_SNDBUF);
-        receiving_after = get_option(peer, SO_RCVBUF);
-        expect(tuned ? !linux_tcp || sending_after > sending : sending_after == sending && receiving_after == receiving,
-               "%s, %d and %d, after 16 MiB %d and %d", tuned ? "not set" : "set", sending, receiving, sending_after,
-               receiving_after);
+        for (size_t got = 0; got < (size_t)16 * 1024 * 1024; got += take(peer, DATA))
+            while (put_now(here, sizeof bytes) > 0)
+                continue;
+        sent = get_option(here, SO_SNDBUF);
+        received = get_option(peer, SO_RCVBUF);
+        expect(size == 0 ? !linux_tcp || sent > sending : sent == sending && received == receiving,
+               "%s, %d and %d; after 16 MiB, %d and %d", size == 0 ? "not set" : "set", sending, receiving, sent,
+               received);
     }
 }
 
@@ -748,9 +738,9 @@ static void reuse_port(void)
 /* Serves a client, closes the connection first and stops; returns the port, on which a TIME_WAIT now remains. */
 static int old_server(int option)
 {
-    int listener = listen_anywhere(option), fd = client_of(listener);
-    int port = port_of(listener);
+    int listener = listen_anywhere(option), fd = client_of(listener), port = port_of(listener);
 
+    printf("    step: a server with%s SO_REUSEADDR closes its connection first, and ends\n", option == 0 ? "out" : "");
     must(close(accept_from(listener)), "close");
     expect_to_read(fd, 0, 0);
     must(close(fd), "close");
@@ -761,16 +751,12 @@ static int old_server(int option)
 /* socket(7), SO_REUSEADDR. On Linux the old server must have set it too, which that page does not say. */
 static void reuse_time_wait(void)
 {
-    int port;
+    const int port = old_server(SO_REUSEADDR);
 
-    step("a server with SO_REUSEADDR closes its connection first, and ends");
-    port = old_server(SO_REUSEADDR);
     expect_listener("a new server without SO_REUSEADDR", port, 0, EADDRINUSE);
     expect_listener("a new server with it", port, SO_REUSEADDR, 0);
-    if (!IS_LINUX)
-        return;
-    step("a server without SO_REUSEADDR does the same");
-    expect_listener("a new server with it", old_server(0), SO_REUSEADDR, EADDRINUSE);
+    if (IS_LINUX)
+        expect_listener("a new server with it", old_server(0), SO_REUSEADDR, EADDRINUSE);
 }
 
 /* ---- Claims of which other systems show nothing ---- */
@@ -798,7 +784,8 @@ static void time_wait(void)
 {
     int near, far;
 
-    connect_and_shut(SHUT_WR);
+    connect_both(0, 0);
+    must(shutdown(here, SHUT_WR), "shutdown");
     near = port_of(here);
     far = port_of(peer);
     expect_to_read(peer, 0, 0);
@@ -852,18 +839,15 @@ static void zero_window(void)
 
     connect_watched(LARGE, SMALL);
     written = fill(here);
-    do
-        shut = seen(SERVER, ACK, 0);
-    while (shut.window > 0);
+    while ((shut = seen(SERVER, ACK, 0)).window > 0)
+        ;
     expect(unread(peer) == shut.ack - 1 && written > unread(peer), "of %zu bytes written the peer has %zu unread, "
            "acknowledges as many, and tells a window of %u", written, unread(peer), shut.window);
     take_all(peer, shut.ack - 1);
-    do
-        update = seen(SERVER, ACK, 0);
-    while (update.window == 0);
-    do
-        data = seen(CLIENT, ACK, 0);
-    while (data.length == 0);
+    while ((update = seen(SERVER, ACK, 0)).window == 0)
+        ;
+    while ((data = seen(CLIENT, ACK, 0)).length == 0)
+        ;
     expect(update.ack == shut.ack && data.seq == shut.ack, "when that is read, the peer tells a window of %u, and only "
            "then comes number %u", update.window, data.seq);
 }
@@ -962,13 +946,12 @@ static int judge(const struct experiment *experiment)
     return status == HOLDS || status == SKIPPED ? status : FAILS;
 }
 
-/* Returns the experiment NAME, or NULL. */
-static const struct experiment *find(const char *name)
+/* True if NAME is one of the WORDS, which end with a NULL. */
+static bool is_among(const char *name, char *const *words)
 {
-    for (size_t i = 0; i < ELEMENTS(experiments); i++)
-        if (strcmp(experiments[i].name, name) == 0)
-            return &experiments[i];
-    return NULL;
+    while (*words != NULL && strcmp(*words, name) != 0)
+        words++;
+    return *words != NULL;
 }
 
 int main(int argc, char *argv[])
@@ -978,23 +961,24 @@ int main(int argc, char *argv[])
 
     begin("claims");
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* what an experiment said before it died is kept */
-    for (int word = 1; word < argc && !lists; word++)
-        if (find(argv[word]) == NULL) {
-            fprintf(stderr, "claims: no claim is called '%s'\nusage: claims [-l | NAME...]\n", argv[word]);
+    for (char **word = argv + 1; *word != NULL && !lists; word++) {
+        size_t i = 0;
+        while (i < ELEMENTS(experiments) && strcmp(experiments[i].name, *word) != 0)
+            i++;
+        if (i == ELEMENTS(experiments)) {
+            fprintf(stderr, "claims: no claim is called '%s'\nusage: claims [-l | NAME...]\n", *word);
             return 2;
         }
+    }
     if (!lists) {
         supervise((ELEMENTS(experiments) + 1) * WATCHDOG_SECONDS); /* no child of an experiment outlives the run */
         look_around();
     }
-    for (size_t i = 0; i < ELEMENTS(experiments); i++) {
-        const struct experiment *this = &experiments[i];
-        bool wanted = argc == 1 || lists;
-        for (int word = 1; word < argc; word++)
-            wanted = wanted || strcmp(argv[word], this->name) == 0;
-        if (wanted)
-            printf("`%s`: %s\n", this->name, this->claim);
-        if (wanted && !lists)
+    for (const struct experiment *this = experiments; this < experiments + ELEMENTS(experiments); this++) {
+        if (argc > 1 && !lists && !is_among(this->name, argv + 1))
+            continue;
+        printf("`%s`: %s\n", this->name, this->claim);
+        if (!lists)
             count[judge(this)]++;
     }
     if (!lists)

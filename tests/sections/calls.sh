@@ -76,7 +76,7 @@ test_failures() {
     run "$peer" listen put abc says p/client.out Recving reset @ env FAULT='unlink 1 EIO' "$client_faults" -p PORT p/got
     check 'a temporary file that cannot be removed' said client "client: the server did not finish, *
 client: cannot remove '.client-*' beside 'p/got': $(why EIO)"
-    run "$peer" listen send text fin get 30 @ env FAULT='recv 1 ETIMEDOUT' "$client_faults" -t 0 -p PORT p/got
+    run "$peer" listen send text fin get 30 @ env FAULT='read-socket 1 ETIMEDOUT' "$client_faults" -t 0 -p PORT p/got
     check 'a time-out that is not ours' said client "client: the server did not finish, * $(why ETIMEDOUT)"
     for fault in 'poll 1 EINTR' 'poll 2 EINTR' 'read-pipe 1 EAGAIN'; do
         rm -f book

@@ -85,7 +85,7 @@ END
         "server: cannot listen on 127.0.0.1 port [0-9]*: $(why EADDRINUSE) (-p chooses another port)"
     check 'a port that is taken: status' is "$(cat second)" 1
     refuses 1 "server: cannot listen on 192.0.2.1 port 0: $(why EADDRNOTAVAIL)" "$server" -a 192.0.2.1 -p 0 text
-    refuses 1 "client: cannot connect to 127.0.0.1 port [0-9]*: $(why ECONNREFUSED) (start ./server first*-a*)" \
+    refuses 1 "client: cannot connect to 127.0.0.1 port [0-9]*: $(why ECONNREFUSED) (is the server running*-a)" \
         "$peer" hold "$client" -p PORT
     refuses 1 "client: cannot look up '$long': *" "$client" -a $long -p 1
     refuses 1 "server: cannot look up '$long': *" "$server" -a $long -p 0 text
@@ -107,12 +107,12 @@ END
                 "$root/$program" "${wrong%% *}" "${wrong#* }"
         done
         refuses 2 "$program: option -p needs a value$usage" "$root/$program" -p
-        refuses 2 "$program: one FILE at most, after the options; not also 'two'$usage" "$root/$program" one two
-        refuses 2 "$program: one FILE at most, after the options; not also '-p'$usage" "$root/$program" one -p 0
-        refuses 2 "$program: there is no option -x$usage" "$root/$program" -x
+        refuses 2 "$program: unexpected argument 'two' (one FILE, after the options)$usage" "$root/$program" one two
+        refuses 2 "$program: unexpected argument '-p' (one FILE, after the options)$usage" "$root/$program" one -p 0
+        refuses 2 "$program: unknown option -x$usage" "$root/$program" -x
     done
     refuses 2 "client: -d: '2147483648' is not a number from 0 to 2147483647$usage" "$client" -d 2147483648
-    refuses 2 'server: there is no option -d*' "$server" -d 1
+    refuses 2 'server: unknown option -d*' "$server" -d 1
     check 'nothing was harmed' is "$(cat log.txt)" precious
     check 'nothing was left' clean .
 }

@@ -4,14 +4,14 @@
 # Several addresses, a port that is taken, and a connection to oneself.
 test_addresses() {
     alone env PLACE=itself "$client_faults" -t 2 -p 1 got
-    check 'connected to itself is refused' fails_with 1 "client: cannot connect to *: $(why ECONNREFUSED) (start *"
+    check 'connected to itself is refused' fails_with 1 "client: cannot connect to *: $(why ECONNREFUSED) (is the server running*"
     check 'connected to itself: not said to be connected' is "$(grep -c Connected out)" 0
     run "$peer" listen reset @ env PLACE=late "$client_faults" -p PORT p/got
-    check 'a server that is gone before the client looks' said client "client: the server did not finish, *"
+    check 'a server that is gone before the client looks' said client "client: cannot connect to *: $(why ECONNRESET)"
     has_ipv6 || return
     for first in 1 2; do # localhost has two addresses to client-faults and server-faults
         for error in EADDRNOTAVAIL ENETUNREACH; do
-            refuses 1 "client: cannot connect to localhost port [0-9]*: $(why ECONNREFUSED) (start *" \
+            refuses 1 "client: cannot connect to localhost port [0-9]*: $(why ECONNREFUSED) (is the server running*" \
                 "$peer" hold env FAULT="connect $first $error" "$client_faults" -a localhost -p PORT
             refuses 1 "server: cannot listen on localhost port 0: $(why EADDRINUSE) *" \
                 env FAULT="bind $first EADDRINUSE,bind $((3 - first)) $error" \

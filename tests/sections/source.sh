@@ -44,7 +44,7 @@ test_sources() {
         check 'a FIFO whose writer comes late' arrived random
         run "$server" -p 0 fifo @ "$peer" connect PORT says p/server.out 'Start to send' reset
         check 'a FIFO without a writer, and the client leaves' \
-            ended 1 0 server "*client 4 did not take all of 'fifo': *"
+            ended 1 0 server "*client 4 did not receive all of 'fifo': *"
     fi
     exec 7<>fifo # a writer that says no more
     printf abc >&7
@@ -107,7 +107,7 @@ server: 'changes' was written to while it was being sent"
     make_hole hole 4097 # more than 32 bits can count
     while read -r file lacks size deed; do
         run "$server" -b 64K -p 0 "$file" @ "$peer" connect PORT get 1 sh "$deed" into p/got
-        check "shrinks ($deed)" ended 1 1 server "*: '$file' lacks $lacks of its $size bytes (*"
+        check "shrinks ($deed)" ended 1 1 server "*: '$file' is $lacks bytes short of its $size (*"
     done <<'END'
 shrinks 1000000 9000000 dd if=/dev/null of=shrinks bs=1000000 seek=8
 hole 42[0-9]* 4296015880 : >hole

@@ -32,7 +32,7 @@ test_progress() { # early
     : >shown
     run env TERMINAL_COLUMNS=36 "$@" reset
     tr '\r' '\n' <shown >lines
-    check 'a message: the line is wiped first' grep -q '^server: client 4 did not take all' lines
+    check 'a message: the line is wiped first' grep -q '^server: client 4 did not receive all' lines
     check 'a narrow terminal: no line of progress is as long as it is wide' is \
         "$(grep MB/s lines | grep -v ' in ' | awk 'length >= 36')" ''
 
@@ -69,7 +69,7 @@ test_one_line() {
             shows "$shown" "$program" "-$option$odd"
         done
         shows "$shown" "$program" one "$odd"
-        shows 'there is no option -\x1b' "$program" "-$(printf '\033')"
+        shows 'unknown option -\x1b' "$program" "-$(printf '\033')"
     done
     shows "$shown" "$client" -p 1 "$odd/there"
     shows "$shown" "$client" -p 1 "$odd.d"

@@ -73,7 +73,7 @@ LISTEN listening
 ESTABLISHED accepted
 ESTABLISHED first bytes: N
 ESTABLISHED the send buffer is full: N bytes wait
-ESTABLISHED N more are in, after N microseconds
+ESTABLISHED N more bytes accepted, after N microseconds
 ESTABLISHED last bytes: N in all
 - total: N bytes in N s, N MB/s
 - waits for room: N, N s in all
@@ -93,7 +93,7 @@ END
     sed -n "s/^.*total: $number bytes in $number s, $number MB.s\$/total \1 \2 \3/p
         s/^.*waits for room: $number, $number s in all\$/waited \1 \2/p
         s/^.*the send buffer is full: $number bytes wait.*/full \1/p
-        s/^.* $number more are in, after $number microseconds.*/more \1 \2/p" p/server.err >totals
+        s/^.* $number more bytes accepted, after $number microseconds.*/more \1 \2/p" p/server.err >totals
     check 'bytes, seconds, rate, and how long the server was blocked' awk -v most="$milliseconds" '
         function size(n) { return n < 0 ? -n : n }
         { print }

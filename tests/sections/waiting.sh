@@ -33,8 +33,8 @@ test_waits() { # early
     check 'none waits much longer than -t, in one of five tries' less "$slowest" 7600
     gave_up 1 server '*: no client came: '
     gave_up 2 server '*client 4 did not acknowledge the file: '
-    gave_up 3 server "*client 4 did not take all of 'random': "
-    gave_up 4 server "*client 4 did not take all of 'random': "
+    gave_up 3 server "*client 4 did not receive all of 'random': "
+    gave_up 4 server "*client 4 did not receive all of 'random': "
     gave_up 5 client "client: the server did not finish, 'w5/got' is untouched: "
     gave_up 6 client "client: the server did not finish, 'kept' is untouched: "
     gave_up 7 server "*client 4 did not acknowledge the file, it said 'I*': "

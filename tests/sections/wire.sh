@@ -57,7 +57,7 @@ unheard() {
 test_hostile() {
     make_file random 9000000 # more than all buffers hold, so that the server has to wait for whoever does not read
     head -c 5000 random >small
-    unheard random "take all of 'random': *" get 1 reset
+    unheard random "receive all of 'random': *" get 1 reset
     unheard small 'acknowledge the file' fin into p/got
     check 'a client that half-closes at once still gets the file, and a reset at the end or not' cmp -n 4000 small p/got
     unheard text "acknowledge the file, it said 'x'" put x fin into p/got

@@ -14,13 +14,22 @@
  *     wait FILE        waits until there is such a file, for some minutes at most
  *     says FILE TEXT   the same, until it holds TEXT              sh COMMAND     runs COMMAND
  *     stay             waits until the other side has closed both directions or reset them
+ *     gently N RATE    reads N bytes, RATE of them a second
  *     buffers N        sizes of the socket buffers; first only
  *     say TEXT         prints TEXT on standard error, in the form of a line of the trace (-v)
  *
- *     peer full FILE                  listens until there is FILE, but has no room for one more connection
+ *     peer full FILE ACTION...        listens until there is FILE, but has no room for one more connection; then does the
+ *                                     actions, if there are any, with who comes next
+ *     peer input ACTION...            reads from standard input instead of a connection
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens: PORT stands for it
  *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours; the
  *                                     terminal has as many columns as TERMINAL_COLUMNS says
+ *                                     With TERMINAL_STOPS=NAME it takes nothing, as after Ctrl-S, from when there is
+ *                                     NAME.stop until there is NAME.go; NAME.stopped says that it does
+ *     peer limit SECONDS COMMAND...   runs COMMAND, which gets SIGALRM after so long
+ *     peer storm SIGNALS COMMAND...   runs COMMAND, and sends it these signals, as STOP,CONT, a thousand times a second
+ *                                     until it ends. After a minute of that, kills it and exits with 3
+ *     peer childless COMMAND...       runs COMMAND with SIGCHLD ignored, as not every shell can
  *     peer socket FILE                makes FILE, a socket
  *     peer strerror NAME...           prints the text of each error, as EIO or EAI_NONAME: C libraries have their own
  *     peer sizes BYTES                prints what SO_SNDBUF and SO_RCVBUF are after both were set to BYTES
@@ -165,14 +174,15 @@ static void wait_for_text(const char *name, const char *text)
 }
 
 enum {
-    GET, INTO, SLOW, TO_EOF, SEND, PUT, DRIP, URGENT, FLOOD, PAD, QUIET, FIN, RESET, CLOSE, STAY, SH, WAIT, SAYS, SAY
+    GET, INTO, SLOW, GENTLY, TO_EOF, SEND, PUT, DRIP, URGENT, FLOOD, PAD, QUIET, FIN, RESET, CLOSE, STAY, SH, WAIT,
+    SAYS, SAY
 };
 static const struct { const char *name; int words; } actions[] = {
     [GET] = { "get", 1 },     [INTO] = { "into", 1 },     [SLOW] = { "slow", 2 },     [TO_EOF] = { "eof", 0 },
     [SEND] = { "send", 1 },   [PUT] = { "put", 1 },       [DRIP] = { "drip", 2 },     [URGENT] = { "urgent", 1 },
     [FLOOD] = { "flood", 1 }, [PAD] = { "pad", 1 },       [QUIET] = { "quiet", 1 },   [FIN] = { "fin", 0 },
     [RESET] = { "reset", 0 }, [CLOSE] = { "close", 0 },   [STAY] = { "stay", 0 },     [SH] = { "sh", 1 },
-    [WAIT] = { "wait", 1 },   [SAYS] = { "says", 2 },     [SAY] = { "say", 1 },
+    [WAIT] = { "wait", 1 },   [SAYS] = { "says", 2 },     [SAY] = { "say", 1 },       [GENTLY] = { "gently", 2 },
 };
 
 /* Does the ACTION with its arguments ONE and TWO, as far as it has them. */
@@ -184,6 +194,7 @@ static void act(size_t action, const char *one, const char *two)
     case GET: receive(atol(one), 0, NULL); break;
     case INTO: receive(LONG_MAX, 0, one); break;
     case SLOW: receive(LONG_MAX, atol(one), two); break;
+    case GENTLY: receive(atol(one), atol(two), NULL); break;
     case TO_EOF: receive(LONG_MAX, 0, NULL); break;
     case SEND: send_file(one); break;
     case PUT: send_text(one, 0, -1); break;
@@ -293,7 +304,64 @@ static int be_full(char **words)
     must(connect(place, (struct sockaddr *)&name, sizeof name), "connect");
     tell_port(port); /* not earlier: whoever reads it comes at once */
     wait_for_text(words[0], "");
+    if (words[1] != NULL) {
+        must(close(must(accept(fd, NULL, NULL), "accept")), "close"); /* that was the one place */
+        connection = must(accept(fd, NULL, NULL), "accept");
+        side = "server";
+        act_all(words + 1);
+    }
     return 0;
+}
+
+static int be_reader(char **words)
+{
+    connection = STDIN_FILENO;
+    act_all(words);
+    return 0;
+}
+
+/* Becomes the program WORDS[0]. */
+static _Noreturn void become(char **words)
+{
+    signal(SIGPIPE, SIG_DFL);
+    execvp(words[0], words);
+    die(words[0]);
+}
+
+static int limit(char **words)
+{
+    alarm((unsigned)atoi(words[0])); /* it outlives exec */
+    become(words + 1);
+}
+
+static int childless(char **words)
+{
+    signal(SIGCHLD, SIG_IGN);
+    alarm(0);
+    become(words);
+}
+
+static int storm(char **words)
+{
+    static const struct { const char *name; int number; } known[] = {
+        { "STOP", SIGSTOP }, { "CONT", SIGCONT }, { "WINCH", SIGWINCH },
+    };
+    const int64_t until = microseconds() + 60 * INT64_C(1000000);
+    pid_t pid = start_program(words + 1, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
+    int status;
+
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (microseconds() > until) {
+            must(kill(pid, SIGKILL), "kill");
+            status_of(pid);
+            return 3;
+        }
+        for (size_t i = 0; i < ELEMENTS(known); i++) /* STOP comes before CONT */
+            if (strstr(words[0], known[i].name) != NULL)
+                must(kill(pid, known[i].number), "kill"); /* at least its zombie is there */
+        pause_for(1000);
+    }
+    return shell_status(status);
 }
 
 static int hold(char **words)
@@ -305,23 +373,42 @@ static int hold(char **words)
     for (char **word = words + 1; *word != NULL; word++)
         if (strcmp(*word, "PORT") == 0)
             *word = port;
-    signal(SIGPIPE, SIG_DFL); /* COMMAND has neither this nor our limit of time */
-    alarm(0);
-    execvp(words[0], words);
-    die(words[0]);
+    alarm(0); /* COMMAND does not have our limit of time */
+    become(words);
+}
+
+/* Presses Ctrl-S on the terminal MASTER when there is the file NAME.stop, and Ctrl-Q when there is NAME.go. */
+static void press_keys(int master, const char *name)
+{
+    static const char stop = 'S' & 31, go = 'Q' & 31;
+    struct pollfd wanted = { .events = POLLOUT };
+    char file[PATH_MAX];
+
+    snprintf(file, sizeof file, "%s.stop", name);
+    wait_for_text(file, "");
+    wanted.fd = must(open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC), "terminal");
+    must((int)write(master, &stop, 1), "terminal");
+    while (must(poll(&wanted, 1, 0), "poll") > 0)
+        pause_for(1000);
+    close(wanted.fd); /* if we kept it open, the terminal would not end with the command */
+    snprintf(file, sizeof file, "%s.stopped", name);
+    must(close(open_output(file)), file);
+    snprintf(file, sizeof file, "%s.go", name);
+    wait_for_text(file, "");
+    must((int)write(master, &go, 1), "terminal");
 }
 
 static int on_terminal(char **words)
 {
     struct winsize size = { .ws_row = 24 };
-    const char *columns = getenv("TERMINAL_COLUMNS");
+    const char *columns = getenv("TERMINAL_COLUMNS"), *stops = getenv("TERMINAL_STOPS");
     int master = must(posix_openpt(O_RDWR | O_NOCTTY), "terminal"), slave;
     struct pollfd wanted = { .fd = master, .events = POLLIN };
     siginfo_t info = { .si_pid = 0 };
     char text[1024];
     bool over, silent = false;
     ssize_t count;
-    pid_t pid;
+    pid_t pid, keys = 0;
 
     must(fcntl(master, F_SETFD, FD_CLOEXEC), "fcntl");
     must(grantpt(master), "grantpt");
@@ -332,6 +419,11 @@ static int on_terminal(char **words)
         must(ioctl(slave, TIOCSWINSZ, &size), "terminal");
     }
     pid = start_program(words, STDIN_FILENO, STDOUT_FILENO, slave);
+    if (stops != NULL && (keys = split()) == 0) {
+        close(slave);
+        press_keys(master, stops);
+        exit(0);
+    }
     close(slave);
     /* When nobody has the terminal open any more, read fails with EIO. Not on gVisor: there the end of COMMAND and then
      * some silence are the end. */
@@ -346,6 +438,8 @@ static int on_terminal(char **words)
         if (write(STDERR_FILENO, text, (size_t)count) != count)
             die("copy");
     }
+    if (keys != 0)
+        kill(keys, SIGKILL);
     return status_of(pid);
 }
 
@@ -380,7 +474,8 @@ static int print_errors(char **words)
 int main(int argc, char *argv[])
 {
     static const struct { const char *name; int (*function)(char **words); } roles[] = {
-        { "listen", be_server }, { "connect", be_client }, { "full", be_full }, { "hold", hold },
+        { "listen", be_server }, { "connect", be_client }, { "full", be_full }, { "input", be_reader },
+        { "hold", hold }, { "limit", limit }, { "storm", storm }, { "childless", childless },
         { "terminal", on_terminal }, { "socket", make_local_socket }, { "sizes", print_sizes },
         { "strerror", print_errors },
     };
@@ -392,7 +487,9 @@ int main(int argc, char *argv[])
         if (strcmp(argv[1], roles[i].name) == 0)
             return roles[i].function(argv + 2);
     fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... |\n"
-                    "       peer full FILE | hold COMMAND... | terminal COMMAND... | socket FILE | sizes BYTES |\n"
-                    "       peer strerror NAME...\n");
+                    "       peer full FILE [ACTION...] | input ACTION... |\n"
+                    "       peer hold COMMAND... | terminal COMMAND... | limit SECONDS COMMAND... |\n"
+                    "       peer storm SIGNALS COMMAND... | childless COMMAND... |\n"
+                    "       peer socket FILE | sizes BYTES | strerror NAME...\n");
     return 2;
 }

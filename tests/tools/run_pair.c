@@ -22,7 +22,7 @@
 #include <ctype.h>
 #include <sys/resource.h>
 
-enum { LIMIT = 200, GRACE = 15, WORDS_MAX = 64, CANNOT_SEE = 77 };
+enum { LIMIT = 200, GRACE = 30, WORDS_MAX = 64, CANNOT_SEE = 77 };
 
 struct command {
     char **words;               /* ends with NULL */
