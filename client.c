@@ -125,8 +125,8 @@ static int connect_to(const struct addrinfo *where, struct waiting *waiting, boo
     if (first)
         print("Trying to connect server");
     trace(connection, "connecting");
-    (void)set_reset_on_close(connection, true); /* if we die, a server that waits for a slow pipe learns of it at once */
-    if (fcntl(connection, F_SETFL, O_NONBLOCK) != 0 || /* not every system gives connect a timeout: poll waits */
+    if (!set_reset_on_close(connection, true) || /* if we die, a server that waits for a slow pipe learns of it at once */
+        fcntl(connection, F_SETFL, O_NONBLOCK) != 0 || /* not every system gives connect a timeout: poll waits */
         (connect(connection, where->ai_addr, where->ai_addrlen) != 0 && errno != EINPROGRESS && errno != EINTR) ||
         !wait_until_connected(connection, waiting, last))
         return close_and_fail(connection);
@@ -174,7 +174,9 @@ static bool flush_to_disk(int fd)
         return result == 0;
 #ifdef LINUX
     struct stat status;
-    if (fstat(fd, &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)))
+    if (fstat(fd, &status) != 0)
+        return false;
+    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
         return syncfs(fd) == 0;
 #endif
     return true;
@@ -315,7 +317,7 @@ static bool use_standard_output(void)
     if (strcmp(path, "-") != 0 && (!known || is_null(&out) || stat(path, &there) != 0 || !same_file(&out, &there)))
         return false;
     if (!known || was_closed[STDOUT_FILENO])
-        die(EBADF, "cannot write '%s'", path);
+        die(known ? EBADF : errno, "cannot write '%s'", path);
     refuse_standard_error(&out);
     output = STDOUT_FILENO;
     transcript = STDERR_FILENO;

@@ -473,11 +473,11 @@ static const char *trace_start(int fd)
 static const char *trace_end(int fd)
 {
     static char end[64];
-    int unacknowledged = send_queue(fd), unread;
+    int unacked = send_queue(fd), unread;
 
-    if (unacknowledged < 0 || ioctl(fd, FIONREAD, &unread) != 0)
+    if (unacked < 0 || ioctl(fd, FIONREAD, &unread) != 0)
         return "";
-    snprintf(end, sizeof end, "  (send queue %d, receive queue %d)", unacknowledged, unread);
+    snprintf(end, sizeof end, "  (send queue %d, receive queue %d)", unacked, unread);
     return end;
 }
 

@@ -113,14 +113,14 @@ static int listen_on(const struct addrinfo *where)
     set_buffers(listener);
 
     /* From now on, an early end of this program resets the connections. So a client reads end-of-file only if we got as
-     * far as shutdown, which sends FIN without closing. */
-    (void)set_reset_on_close(listener, true); /* once more in serve_client: not every system hands it on to connections */
-
-    /* Connections that the kernel still remembers (TIME_WAIT) shall not block the port. Not SO_REUSEPORT: a second
+     * far as shutdown, which sends FIN without closing. serve_client asks again: not every system hands it on.
+     * Connections that the kernel still remembers (TIME_WAIT) shall not block the port. Not SO_REUSEPORT: a second
      * server could then take this port too, and get some of our clients (socket(7)). */
-    (void)setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (!set_reset_on_close(listener, true) ||
+        setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
+        return close_and_fail(listener);
     if (where->ai_family == AF_INET6) /* the address :: shall take clients that come over IPv4, too (ipv6(7)) */
-        (void)setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+        (void)setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off); /* OpenBSD cannot */
     if (bind(listener, where->ai_addr, where->ai_addrlen) == 0 && listen(listener, SOMAXCONN) == 0 &&
         fcntl(listener, F_SETFL, O_NONBLOCK) == 0) /* accept_client waits with poll */
         return listener;
@@ -207,7 +207,7 @@ static _Noreturn void lose_client(int error)
 
 /* Writes the LENGTH bytes of DATA to CONNECTION, whose send buffer is full. write waits until there is room for some,
  * and for the rest until a tick is over. Returns how many went in. Ends the program if the client is lost. */
-static size_t wait_for_room(int connection, const char *data, size_t length)
+static ssize_t wait_for_room(int connection, const char *data, size_t length)
 {
     struct waiting waiting = { 0 };
     int64_t began = microseconds();
@@ -221,7 +221,7 @@ static size_t wait_for_room(int connection, const char *data, size_t length)
     time_full += microseconds() - began;
     if (times_full == 1)
         trace(connection, "%zd more bytes accepted, after %jd microseconds", count, (intmax_t)time_full);
-    return (size_t)count;
+    return count;
 }
 
 /* Sends the file. A write returns once the bytes are in the socket's send buffer, long before the client has them. We
@@ -242,8 +242,8 @@ static void send_file(int connection)
         for (size_t sent = 0; sent < length;) {
             ssize_t count = send(connection, block + sent, length - sent, MSG_DONTWAIT);
             if (count < 0 && (errno == EAGAIN || errno == EINTR)) /* full, or a signal came */
-                count = (ssize_t)wait_for_room(connection, block + sent, length - sent);
-            if (count < 0)
+                count = wait_for_room(connection, block + sent, length - sent);
+            else if (count < 0)
                 lose_client(errno);
             sent += (size_t)count;
             note_progress(connection, count);
@@ -284,7 +284,8 @@ static void read_acknowledgement(int connection)
         if (!has_everything && unacknowledged(connection) <= 0) { /* also if the system does not tell */
             has_everything = true;
             waiting = (struct waiting){ 0 };
-            trace(connection, "waits for the answer, and can still hear it");
+            if (count < 0) /* or the answer, or its beginning, is already here */
+                trace(connection, "waits for the answer, and can still hear it");
         }
         if (error == 0 && !keep_waiting(connection, &waiting))
             error = errno;

@@ -32,7 +32,6 @@
  *     cache=N    but the first N bytes take no time
  *     forgets    accept hands on neither SO_LINGER nor the sizes of buffers
  *     world      whatever file is made, all may read it, as on exFAT
- *     grows      what is in a directory can be neither renamed nor removed
  *     foreign    all files but directories belong to somebody else
  *     once       regular files claim to be empty, as those in /proc do
  *     nounix     there is no AF_UNIX
@@ -573,18 +572,6 @@ static inline int faulty_fstat(int fd, struct stat *status)
     return 0;
 }
 
-#ifdef STATX_ATTR_APPEND /* not every C library has it */
-static inline int faulty_statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)
-{
-    if (fault("statx", "+EIO +ENOSYS") != 0 || statx(directory, path, flags, mask, status) != 0)
-        return -1;
-    if (in_place("grows"))
-        status->stx_attributes |= STATX_ATTR_APPEND;
-    return 0;
-}
-
-#define statx(...)       faulty_statx(__VA_ARGS__)
-#endif
 #ifdef __linux__
 #define lgetxattr(...)   (fault("lgetxattr", "+EACCES +EIO") != 0 ? -1 : lgetxattr(__VA_ARGS__))
 #endif

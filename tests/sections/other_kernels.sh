@@ -49,9 +49,6 @@ test_kernels() {
     run "$peer" listen says p/client.out Recving sh 'ls -l place/.client-* >mode' put abc fin get 30 @ \
         env PLACE=world "$client_faults" -p PORT place/kept
     check 'a file system with one mode: narrowed before the first byte' matches "$(cat mode)" '-rw-------*'
-    old_file 600
-    client_alone env PLACE=world FAULT='fchmod 1 EPERM-forever' "$client_faults" -p 1 place/kept
-    check 'a file system with one mode, and no other: refused' refused "client: cannot *'place/kept'*"
 }
 
 # What others do meanwhile, between two calls.

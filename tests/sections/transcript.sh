@@ -131,6 +131,11 @@ END
             sub(/.*send queue /, "")
             good = $1 + 0 > 10000 && $1 + 0 <= 100001 && $4 + 0 == 30
         } END { exit !good }' p/server.err
+    # The answer is here, and so is the acknowledgement of the FIN, before the server looks for them.
+    rm -f go
+    run sh -c '(until [ -e go ]; do sleep 0.05; done) | "$server" -v -p 0 -' @ \
+        "$peer" connect PORT put "$thanks" fin sh ': >go' eof close
+    check 'an answer that is here is not waited for' is "$s $(grep -c 'waits for the answer' p/server.err)" '0 0'
 }
 
 # The trace of $1 has the lines of the standard input, times and queues apart.
