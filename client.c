@@ -414,46 +414,49 @@ static void refuse_foreign(const struct stat *old)
         die(EPERM, "cannot replace '%s', somebody else's in a sticky directory (client - >FILE writes into it)", path);
 }
 
-/* Goes to the directory of what path leads to, and notes the name there in file_name: so the temporary file is found
- * even if the directory gets another name. OLD is what the kernel has opened by that path, or NULL if there is nothing.
- * A pipe without a name stays without one. */
-static void enter_directory(const struct stat *old)
+/* Writes to NAME, which has room for PATH_MAX bytes, the name of the destination: path, or where that links to. OLD is
+ * the file there, or NULL. We follow a link only to the file that the kernel finds by it: the kernel may refuse to follow
+ * one that somebody has planted (proc_sys_fs(5), protected_symlinks). Returns false if a pipe has no name. */
+static bool find_name(const struct stat *old, char *name)
 {
-    static char folder[PATH_MAX];
     struct stat there = { 0 };
-    char *slash;
 
     if (lstat(path, &there) != 0 && (old != NULL || errno != ENOENT))
         die(errno, "cannot write '%s'", path);
-    snprintf(folder, sizeof folder, "%s", path);
     if (S_ISLNK(there.st_mode) && old == NULL)
         die(0, "cannot write '%s': it is a symbolic link to nothing", path);
-    /* We follow a link only to the file that the kernel has opened: it may refuse to follow one that somebody has
-     * planted (proc_sys_fs(5), protected_symlinks). */
-    if (S_ISLNK(there.st_mode) &&
-        (realpath(path, folder) == NULL || stat(folder, &there) != 0 || !same_file(old, &there))) {
-        if (!S_ISREG(old->st_mode))
-            return;
-        die(0, "cannot write '%s': the kernel opens it, but its name cannot be found", path);
+    if (!S_ISLNK(there.st_mode)) {
+        snprintf(name, PATH_MAX, "%s", path);
+        return true;
     }
-    slash = strrchr(folder, '/');
-    snprintf(file_name, sizeof file_name, "%s", slash != NULL ? slash + 1 : folder);
-    if (slash != NULL)
-        slash[1] = '\0';
-    else
-        snprintf(folder, sizeof folder, ".");
+    if (realpath(path, name) != NULL && stat(name, &there) == 0 && same_file(old, &there))
+        return true;
+    if (S_ISREG(old->st_mode))
+        die(0, "cannot write '%s': the kernel opens it, but its name cannot be found", path);
+    return false;
+}
+
+/* Goes to the directory of the file NAME, and notes its name there in file_name: so the temporary file is found even if
+ * somebody renames the directory. Changes NAME. */
+static void enter_directory(char *name)
+{
+    char *slash = strrchr(name, '/');
+
+    snprintf(file_name, sizeof file_name, "%s", slash != NULL ? slash + 1 : name);
     if (file_name[0] == '\0')
         die(ENOENT, "cannot write '%s'", path);
-    if (chdir(folder) != 0)
-        die(errno, "cannot write '%s': directory '%s'", path, folder);
-    if (old != NULL)
-        refuse_foreign(old);
+    if (slash == NULL)
+        return;
+    slash[1] = '\0';
+    if (chdir(name) != 0)
+        die(errno, "cannot write '%s': directory '%s'", path, name);
 }
 
 /* Opens what is to be written to, before the server is bothered. A regular file is only looked at: may we write to it,
  * as the user for whom open would look (faccessat(2), AT_EACCESS)? */
 static void open_destination(void)
 {
+    static char name[PATH_MAX];
     struct stat old, opened;
     bool exists;
 
@@ -464,8 +467,11 @@ static void open_destination(void)
         die(errno, "cannot write '%s'", path);
     if (exists && S_ISDIR(old.st_mode))
         die(EISDIR, "cannot write '%s'", path);
-    if (!exists || S_ISREG(old.st_mode) || S_ISFIFO(old.st_mode))
-        enter_directory(exists ? &old : NULL);
+    if ((!exists || S_ISREG(old.st_mode) || S_ISFIFO(old.st_mode)) && find_name(exists ? &old : NULL, name)) {
+        enter_directory(name);
+        if (exists)
+            refuse_foreign(&old);
+    }
     owner = exists ? old.st_uid : geteuid();
     if (!exists || S_ISREG(old.st_mode)) {
         create_temporary(exists ? &old : NULL);
