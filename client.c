@@ -96,7 +96,7 @@ static bool is_our_own_end(int connection)
  * Returns true, or false with errno set. */
 static bool wait_until_connected(int connection, struct waiting *waiting, bool last)
 {
-    const int64_t end = waiting->waited + 5 * SECOND;
+    const int64_t end = waiting->waited + (int64_t)5 * SECOND;
     int error = 0;
     socklen_t length = sizeof error;
 
