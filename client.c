@@ -9,7 +9,7 @@
 
 #include "common.h"
 
-#ifdef __linux__ /* with PORTABLE=1 too: the new file must not let anybody in whom the old one kept out */
+#ifdef __linux__ /* also with PORTABLE=1: the new file must not let in anybody whom the old one kept out */
 #include <sys/xattr.h>
 #endif
 
@@ -33,10 +33,11 @@ const char help[] =
     "On a terminal, a long transfer shows its progress; TERM=dumb hides it.\n"
     "Exit status: 0 if the complete file is in place, 1 if not, 2 usage error.\n";
 
-static const char *path;            /* where to put the file: the user's words */
-static int output = -1;             /* what is written to: the temporary file, a device, a pipe */
-static char file_name[PATH_MAX];    /* the destination's name in its directory, which is our working directory then */
-static uid_t owner;                 /* the owner of the file to replace, or of any that we make */
+static const char *path;            /* the destination, as the user has named it */
+static bool replaces;               /* the destination is a regular or new file; anything else is written to directly */
+static int output = -1;             /* what is written to: the temporary file, or such a pipe or device */
+static char file_name[PATH_MAX];    /* the destination's name in its directory, which becomes our working directory */
+static uid_t owner;                 /* the owner of the file to replace */
 
 static void open_destination(void);
 static int connect_to_server(void);
@@ -49,7 +50,7 @@ int main(int argc, char *argv[])
 {
     unsigned delay = 0; /* -d: seconds from the end of the file to the acknowledgement */
     int letter, connection;
-    bool safe;
+    bool durable; /* the file is there even after a power cut */
 
     start_up();
     while ((letter = getopt(argc, argv, ":a:b:d:hp:t:v-:")) != -1)
@@ -64,13 +65,15 @@ int main(int argc, char *argv[])
     print("Connected to server");
     print("Recving data");
     receive_file(connection);
-    safe = put_in_place();
+    durable = put_in_place();
     trace(connection, "'%s' is in place", path);
     print("Recv done, data in %s", path);
 
     while (delay > 0)
         delay = sleep(delay);
-    if (safe && acknowledge(connection)) /* if not safe, close resets the connection, and so tells the server */
+    /* The file is in place, so we exit with 0 whatever happens now. If it is not durable, close resets the connection,
+     * and so tells the server. */
+    if (durable && acknowledge(connection))
         print("Send to server: %s", acknowledgement);
     close(connection);
     trace(-1, "closed");
@@ -80,8 +83,8 @@ int main(int argc, char *argv[])
 
 /* ---- The story ------------------------------------------------------------------------------------------------- */
 
-/* Returns true if CONNECTION leads to ourselves. When nobody listens on a port that the kernel gives out to clients, it
- * may give us just this one, and then our SYN meets itself (RFC 9293, 3.5, figure 7: simultaneous open). */
+/* Returns true if CONNECTION leads to itself. The kernel chooses a port for our end. If nobody listens on the port that
+ * we connect to, it may choose just that one, and our SYN meets itself (RFC 9293, 3.5, figure 7: simultaneous open). */
 static bool is_our_own_end(int connection)
 {
     struct sockaddr_storage here = { 0 }, there = { 0 };
@@ -91,21 +94,22 @@ static bool is_our_own_end(int connection)
            getpeername(connection, (struct sockaddr *)&there, &other_length) == 0 && memcmp(&here, &there, length) == 0;
 }
 
-/* Waits until CONNECTION is connected: connect has only begun that, and it is over once the socket is writable
- * (connect(2), EINPROGRESS). WAITING is the wait for all addresses; one that is not the LAST has a few seconds of it.
- * Returns true, or false with errno set. */
+/* Waits until CONNECTION, which connect has begun to connect, is writable: that is the end of it (connect(2),
+ * EINPROGRESS). WAITING is the wait for all addresses together. An address that is not the LAST has 5 seconds of it.
+ * Returns true if it is connected, or false with errno set. */
 static bool wait_until_connected(int connection, struct waiting *waiting, bool last)
 {
-    const int64_t end = waiting->waited + (int64_t)5 * SECOND;
+    const int64_t limit = waiting->waited + (int64_t)5 * SECOND;
     int error = 0;
     socklen_t length = sizeof error;
 
     while (!wait_a_tick(connection, POLLOUT)) {
         if (!keep_waiting(connection, waiting))
             return false;
-        errno = ETIMEDOUT;
-        if (!last && waiting->waited >= end)
+        if (!last && waiting->waited >= limit) {
+            errno = ETIMEDOUT;
             return false;
+        }
     }
     if (getsockopt(connection, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
         return false;
@@ -113,7 +117,7 @@ static bool wait_until_connected(int connection, struct waiting *waiting, bool l
     return errno == 0;
 }
 
-/* Returns a connection to the address WHERE, or -1 with errno set. WAITING and LAST as above. */
+/* Returns a connection to the address WHERE, or -1 with errno set. WAITING and LAST are for wait_until_connected. */
 static int connect_to(const struct addrinfo *where, struct waiting *waiting, bool last)
 {
     const bool first = !sizes_are_printed;
@@ -125,16 +129,16 @@ static int connect_to(const struct addrinfo *where, struct waiting *waiting, boo
     if (first)
         print("Trying to connect server");
     trace(connection, "connecting");
-    if (!set_reset_on_close(connection, true) || /* if we die, a server that waits for a slow pipe learns of it at once */
-        fcntl(connection, F_SETFL, O_NONBLOCK) != 0 || /* not every system gives connect a timeout: poll waits */
+    if (!set_reset_on_close(connection, true) || /* if we die, even a server that waits for its pipe learns of it */
+        fcntl(connection, F_SETFL, O_NONBLOCK) != 0 || /* connect must not wait: wait_until_connected does, with poll */
         (connect(connection, where->ai_addr, where->ai_addrlen) != 0 && errno != EINPROGRESS && errno != EINTR) ||
         !wait_until_connected(connection, waiting, last))
         return close_and_fail(connection);
     return connection;
 }
 
-/* Connects to the first address for -a and -p that answers, and returns the connection. All addresses together have the
- * time of -t, and one that is not the last has a few seconds of it. Ends the program if none answers. */
+/* Returns a connection to the first address for -a and -p that answers. All addresses together have the time of -t.
+ * Ends the program if none answers. */
 static int connect_to_server(void)
 {
     struct addrinfo *list = resolve();
@@ -144,7 +148,7 @@ static int connect_to_server(void)
     for (struct addrinfo *where = list; where != NULL && connection < 0; where = where->ai_next) {
         connection = connect_to(where, &waiting, where->ai_next == NULL);
         if (connection < 0 && (error == 0 || errno == ECONNREFUSED))
-            error = errno; /* of several errors the first is told, or that nobody listens there */
+            error = errno; /* of several errors, "connection refused" or else the first is told */
     }
     freeaddrinfo(list);
     if (connection < 0)
@@ -156,10 +160,11 @@ static int connect_to_server(void)
     return connection;
 }
 
-/* Flushes FD to disk. If its file system cannot do that, the file system is flushed as a whole. A pipe or a device,
- * which has no disk, is no failure. Returns false, with errno set, if bytes may not be on disk. */
+/* Flushes FD to disk. A file system that cannot flush one file or directory is flushed as a whole. A pipe or a device
+ * has nothing to flush. Returns true, or false with errno set if bytes may not be on disk. */
 static bool flush_to_disk(int fd)
 {
+    struct stat status;
     int result;
 
 #ifdef F_FULLFSYNC /* macOS: fsync does not flush the drive itself (fsync(2) there) */
@@ -170,57 +175,66 @@ static bool flush_to_disk(int fd)
 #endif
     while ((result = fsync(fd)) != 0 && errno == EINTR)
         ;
+    /* These errors say that there is no fsync here. Some systems say EBADF for a directory that is open for reading. */
     if (result == 0 || (errno != EINVAL && errno != EBADF && errno != ENOTSUP && errno != ENOSYS))
         return result == 0;
-#ifdef LINUX
-    struct stat status;
     if (fstat(fd, &status) != 0)
         return false;
-    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
-        return syncfs(fd) == 0;
-#endif
+    if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+        return true;
+#ifdef LINUX
+    return syncfs(fd) == 0;
+#else
+    sync(); /* it may return before the disk has everything (POSIX), but there is nothing safer */
     return true;
+#endif
 }
 
 /* Flushes what has been received now and then. If all of it were flushed at the end, a slow disk could take longer for
- * that than the server waits. A step doubles while flushing is quick, to 8 MiB at most: a cache may hide a slow disk.
+ * that than the server waits. The step doubles while a flush is quick, to 8 MiB at most: a cache may hide a slow disk.
  * It shrinks to what can be flushed in a second. */
 static void flush_in_steps(void)
 {
     static intmax_t flushed, step = 256L * 1024; /* bytes */
-    int64_t began = microseconds(), took;
+    const intmax_t amount = transfer.bytes - flushed, smallest = 16L * 1024, largest = 8L * 1024 * 1024;
+    int64_t began, took;
 
-    if (transfer.bytes - flushed < step)
+    if (amount < step)
         return;
+    began = microseconds();
     if (!flush_to_disk(output))
         die(errno, "cannot write '%s'", path);
     took = microseconds() - began;
     flushed = transfer.bytes;
     if (took > SECOND)
-        step = step * SECOND / took + 16L * 1024;
-    else if (took < SECOND / 4 && step < 8L * 1024 * 1024)
+        step = amount * SECOND / took + smallest;
+    else if (took < SECOND / 4)
         step *= 2;
+    if (step > largest)
+        step = largest;
 }
 
-/* Receives until end-of-file: read returns 0, the server has closed its half. read returns what has arrived: where one
- * write of the server ended and the next began cannot be seen. After an error we must not go on: it is told once, and
- * then read returns 0, too. */
+/* Receives until end-of-file: read returns 0, because the server has closed its half. Until then it returns what has
+ * arrived. Where one write of the server ended and the next began cannot be seen. Ends the program if the connection is
+ * lost. After an error we must not read on: it is told once, and then read returns 0, too. */
 static void receive_file(int connection)
 {
     static char block[BLOCK_SIZE];
-    const int half = sizeof block / 2;
     struct waiting waiting = { 0 };
-    size_t most = sizeof block;
+    size_t size = sizeof block;
     ssize_t count;
 
-    /* Being woken for every segment costs more than the copying. So a read shall wait until half a block is here, or
-     * the tick is over (socket(7), SO_RCVLOWAT). A system that cannot do that is only slower. */
-    if (buffer_size == 0 && temporary_name[0] != '\0')
-        (void)setsockopt(connection, SOL_SOCKET, SO_RCVLOWAT, &half, sizeof half);
-    if (temporary_name[0] == '\0')
-        most = 64L * 1024; /* bytes: while a slow pipe takes a block, the server sees no progress */
+#ifdef LINUX
+    /* To wake us for every segment costs more than to copy it. So read waits until half a block or half the receive
+     * buffer is full, or a tick is over (socket(7), SO_RCVLOWAT). Then other systems would not return what is there. */
+    const int low_water = BLOCK_SIZE / 2;
+    if (replaces)
+        (void)setsockopt(connection, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof low_water);
+#endif
+    if (!replaces)
+        size = 64L * 1024; /* bytes: while a slow pipe takes a block, the server sees no progress */
     transfer.began = microseconds();
-    while ((count = read(connection, block, most)) != 0)
+    while ((count = read(connection, block, size)) != 0)
         if (count > 0) {
             if (!write_all(output, block, (size_t)count))
                 die(errno, "cannot write '%s'", path);
@@ -228,7 +242,7 @@ static void receive_file(int connection)
             flush_in_steps();
             waiting = (struct waiting){ 0 };
         } else if (!may_retry(connection, &waiting))
-            die(errno, "the server did not finish, '%s' is %s", path, temporary_name[0] ? "untouched" : "incomplete");
+            die(errno, "the server did not finish, '%s' is %s", path, replaces ? "untouched" : "incomplete");
     if (transfer.bytes == 0)
         warn(0, "the server sent nothing: is it the right one?");
     end_transfer(connection);
@@ -244,26 +258,28 @@ static bool put_in_place(void)
     keep_permissions();
     if (!flush_to_disk(output))
         die(errno, "cannot write '%s'", path);
-    keep_permissions(); /* again, for what somebody may have changed about the old file during the flush */
+    keep_permissions(); /* again: somebody may have narrowed the old file's permissions during the flush */
     if (close(output) != 0 && errno != EINTR) /* after EINTR it is closed, too (close(2), NOTES) */
         die(errno, "cannot write '%s'", path);
-    if (temporary_name[0] == '\0')
+    if (!replaces)
         return true;
-    if (rename(temporary_name, file_name) != 0)
-        die(0, "cannot put '%s' in place: %s%s", path, strerror(errno), errno == EBUSY || errno == EPERM ||
-            errno == EACCES ? " (client - >FILE writes into it)" : "");
+    if (rename(temporary_name, file_name) != 0) {
+        const bool hint = errno == EBUSY || errno == EPERM || errno == EACCES;
+        die(0, "cannot put '%s' in place%s%s", path, reason(errno), hint ? " (client - >FILE writes into it)" : "");
+    }
     temporary_name[0] = '\0';
     directory = open(".", O_RDONLY);
-    if (directory < 0 && errno == EACCES) /* we may write there, but not read. Then the file is flushed once more: */
-        directory = open(file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK); /* most systems flush its name with it */
+    /* A directory that we may write but not read cannot be opened. Most systems flush a file's name with the file. */
+    if (directory < 0 && errno == EACCES)
+        directory = open(file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     if (directory >= 0 && flush_to_disk(directory))
         return true;
     warn(errno, "'%s' is complete but not safely on disk, and so not acknowledged", path);
     return false;
 }
 
-/* Sends the acknowledgement. From now on our close, or our death, must not take back what we say: no reset any more.
- * Returns false, and has warned, if that failed: then the file is here, but the server cannot know. */
+/* Sends the acknowledgement. From now on a close, even a crash, must not reset the connection: that could throw away
+ * what we have sent. Returns true, or warns and returns false: then the file is here, but the server cannot know. */
 static bool acknowledge(int connection)
 {
     struct waiting waiting = { 0 };
@@ -271,8 +287,10 @@ static bool acknowledge(int connection)
 
     for (size_t sent = 0; told && sent < ACKNOWLEDGEMENT_LENGTH;) {
         ssize_t count = write(connection, acknowledgement + sent, ACKNOWLEDGEMENT_LENGTH - sent);
-        sent += count > 0 ? (size_t)count : 0;
-        told = count >= 0 || may_retry(connection, &waiting);
+        if (count > 0)
+            sent += (size_t)count;
+        else
+            told = may_retry(connection, &waiting);
     }
     if (told)
         trace(connection, "acknowledgement sent");
@@ -297,7 +315,7 @@ static bool is_null(const struct stat *status)
     return S_ISCHR(status->st_mode) && stat("/dev/null", &null) == 0 && status->st_rdev == null.st_rdev;
 }
 
-/* Ends the program if FILE, which is written to directly, is also where messages go: they would lie in the data. On a
+/* Ends the program if FILE, which is written to directly, is also standard error: messages would lie in the data. On a
  * terminal one wants to see both. */
 static void refuse_standard_error(const struct stat *file)
 {
@@ -307,8 +325,9 @@ static void refuse_standard_error(const struct stat *file)
         die(0, "cannot write '%s': standard error goes there too", path);
 }
 
-/* If path is standard output, also by one of its other names, prepares that for the file alone: the transcript goes to
- * standard error. Returns false if path is something else, or the null device by a name. */
+/* Returns true if path is standard output: "-", or another name of it, such as /dev/stdout. Then the file goes there,
+ * and the transcript to standard error. Returns false for anything else, also for /dev/null by its name. Ends the
+ * program if standard output cannot be used. */
 static bool use_standard_output(void)
 {
     struct stat out, there;
@@ -324,30 +343,31 @@ static bool use_standard_output(void)
     return true;
 }
 
-/* Removes the temporary file, if there is one, when the program exits. */
+/* Removes the temporary file, if there is one. exit calls this. */
 static void remove_temporary(void)
 {
     if (temporary_name[0] != '\0' && unlink(temporary_name) != 0 && errno != ENOENT)
         warn(errno, "cannot remove '%s' beside '%s'", temporary_name, path);
 }
 
-/* Gives the temporary file the permissions MODE, where it has others. What counts is what it then is: a file system
- * that refuses chmod(2), or does not need it, is no obstacle. Ends the program if others could do more to it than MOST
+/* Gives the temporary file the permissions MODE, if it has others. A file system may refuse that (chmod(2)): what
+ * counts is the permissions that the file has then. Ends the program if they let group or others do more than ALLOWED
  * says. */
-static void set_permissions(mode_t mode, mode_t most)
+static void set_permissions(mode_t mode, mode_t allowed)
 {
     struct stat now = { 0 };
 
-    errno = 0;
+    errno = 0; /* a file system may also ignore chmod, without an error to tell */
     if (fstat(output, &now) == 0 && (now.st_mode & 0777) != mode)
-        (void)!fchmod(output, mode);
-    if (fstat(output, &now) != 0 || (now.st_mode & (S_IRWXG | S_IRWXO) & ~most) != 0)
+        (void)fchmod(output, mode);
+    if (fstat(output, &now) != 0 || (now.st_mode & (S_IRWXG | S_IRWXO) & ~allowed) != 0)
         die(errno, "cannot set the permissions of '%s'", path);
 }
 
-/* Creates the temporary file beside the destination, which is OLD, or NULL if there is none. If it replaces a file,
- * only its owner can read it until keep_permissions. Its name must be ours alone: end_by_signal removes what has it.
- * Not mkstemp: what a new file gets, from umask or a default ACL, depends on the mode that open gets. */
+/* Creates the temporary file beside the destination. OLD is the file to replace: then only we can read the temporary
+ * file until keep_permissions. Without one OLD is NULL, and the temporary file gets what any new file gets. Not
+ * mkstemp: what umask and a default ACL give depends on the mode in open. The process number and the time make the name
+ * ours alone: end_by_signal removes any file with this name. */
 static void create_temporary(const struct stat *old)
 {
     if (atexit(remove_temporary) != 0)
@@ -358,35 +378,38 @@ static void create_temporary(const struct stat *old)
         temporary_name[0] = '\0';
         die(errno, "cannot write '%s': no temporary file beside it", path);
     }
-    if (old != NULL) /* some file systems give every file the same permissions, whatever is asked */
+    if (old != NULL) /* some file systems give every file the same permissions, whatever mode open gets */
         set_permissions(0600, old->st_mode);
 }
 
-/* Returns true if FILE has an access control list (acl(5)), or if we cannot tell. On Linux that is an extended
- * attribute (xattr(7)). Other systems have such lists too, but nothing that their C libraries share tells. */
+/* Returns true if FILE has an access control list (ACL, acl(5)), or if we cannot tell. On Linux an ACL is an extended
+ * attribute (xattr(7)). Other systems have no call in common that tells: there we return false. */
 static bool has_acl(const char *file)
 {
-    (void)file;
 #ifdef __linux__
     return lgetxattr(file, "system.posix_acl_access", NULL, 0) >= 0 || (errno != ENODATA && errno != ENOTSUP);
-#endif
+#else
+    (void)file;
     return false;
+#endif
 }
 
-/* Gives the temporary file owner, group and permissions of the file that it is about to replace. It must let in nobody
- * whom the old file kept out. So only the owner's permissions stay where the group cannot be kept; where there is an
- * ACL, whose mask then stands in place of the group's permissions; and where somebody changes the old file just now. */
+/* Gives the temporary file the owner, group and permissions of the file that it is about to replace. It must let in
+ * nobody whom the old file kept out. So it only gets the owner's permissions if
+ * - the group cannot be kept;
+ * - there is an ACL, for then the group's permissions are really the mask of the ACL;
+ * - somebody changes the old file just now. */
 static void keep_permissions(void)
 {
     struct stat old = { 0 }, new = { 0 }, later;
-    mode_t mode = S_IRUSR | S_IWUSR; /* if somebody has put another file there meanwhile */
+    mode_t mode = S_IRUSR | S_IWUSR; /* in case somebody has put another file there meanwhile */
 
-    if (temporary_name[0] == '\0' || (lstat(file_name, &old) != 0 && errno == ENOENT))
-        return; /* nothing is replaced */
+    if (!replaces || (lstat(file_name, &old) != 0 && errno == ENOENT))
+        return;
     if (S_ISREG(old.st_mode) && old.st_uid == owner) {
-        /* Only root can give a file away. Its owner can give it to a group that he belongs to (chown(2)). */
+        /* Only root can give a file to another owner. The owner can give it to a group of his own (chown(2)). */
         if (fchown(output, old.st_uid, old.st_gid) != 0)
-            (void)!fchown(output, (uid_t)-1, old.st_gid);
+            (void)!fchown(output, (uid_t)-1, old.st_gid); /* without ! gcc warns of the unused result */
         mode = old.st_mode & 0777;
     }
     if (fstat(output, &new) != 0 || old.st_gid != new.st_gid || has_acl(file_name) || has_acl(temporary_name) ||
@@ -395,10 +418,11 @@ static void keep_permissions(void)
     set_permissions(mode, mode);
 }
 
-/* Ends the program if the destination OLD is somebody else's file or FIFO that may have been planted where many may
- * write but only owners may remove: in a sticky directory, as /tmp. The kernel has the same rule for open with O_CREAT
- * (proc_sys_fs(5), protected_regular and protected_fifos), which is not how we open it. Also refuses now what rename
- * would refuse after the whole transfer. We are in its directory. */
+/* Ends the program if the destination OLD, in our working directory, is somebody else's and this is a sticky directory:
+ * one in which only owners may remove a file, such as /tmp.
+ * If others can write to the directory, somebody may have planted OLD to read what we write. The kernel refuses such a
+ * file, too, but only if open gets O_CREAT (proc_sys_fs(5), protected_regular and protected_fifos).
+ * If not, rename could not replace the file. It is better to say so before the transfer. */
 static void refuse_foreign(const struct stat *old)
 {
     const uid_t me = geteuid();
@@ -414,9 +438,10 @@ static void refuse_foreign(const struct stat *old)
         die(EPERM, "cannot replace '%s', somebody else's in a sticky directory (client - >FILE writes into it)", path);
 }
 
-/* Writes to NAME, which has room for PATH_MAX bytes, the name of the destination: path, or where that links to. OLD is
- * the file there, or NULL. We follow a link only to the file that the kernel finds by it: the kernel may refuse to follow
- * one that somebody has planted (proc_sys_fs(5), protected_symlinks). Returns false if a pipe has no name. */
+/* Writes to NAME, which has room for PATH_MAX bytes, the name of the destination: path, or what path links to. OLD is
+ * the file that the kernel finds there, or NULL. Returns false if that is a pipe without a name. Ends the program if
+ * the name leads to another file: then the kernel may have refused to follow a link (proc_sys_fs(5),
+ * protected_symlinks). */
 static bool find_name(const struct stat *old, char *name)
 {
     struct stat there = { 0 };
@@ -436,8 +461,8 @@ static bool find_name(const struct stat *old, char *name)
     return false;
 }
 
-/* Goes to the directory of the file NAME, and notes its name there in file_name: so the temporary file is found even if
- * somebody renames the directory. Changes NAME. */
+/* Makes the directory of the file NAME our working directory, and writes its name there to file_name. So we find the
+ * temporary file even if somebody renames the directory. Changes NAME. Ends the program if that fails. */
 static void enter_directory(char *name)
 {
     char *slash = strrchr(name, '/');
@@ -452,8 +477,8 @@ static void enter_directory(char *name)
         die(errno, "cannot write '%s': directory '%s'", path, name);
 }
 
-/* Opens what is to be written to, before the server is bothered. A regular file is only looked at: may we write to it,
- * as the user for whom open would look (faccessat(2), AT_EACCESS)? */
+/* Opens what is written to, or ends the program, before the server is bothered. A file that will be replaced is not
+ * opened, but we must have the right to write to it. */
 static void open_destination(void)
 {
     static char name[PATH_MAX];
@@ -463,23 +488,25 @@ static void open_destination(void)
     if (use_standard_output())
         return;
     exists = stat(path, &old) == 0;
-    if (exists ? faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0 : errno != ENOENT)
+    /* With AT_EACCESS, faccessat(2) asks for the effective user, as open does. */
+    if ((!exists && errno != ENOENT) || (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0))
         die(errno, "cannot write '%s'", path);
     if (exists && S_ISDIR(old.st_mode))
         die(EISDIR, "cannot write '%s'", path);
-    if ((!exists || S_ISREG(old.st_mode) || S_ISFIFO(old.st_mode)) && find_name(exists ? &old : NULL, name)) {
+    replaces = !exists || S_ISREG(old.st_mode);
+    if ((replaces || S_ISFIFO(old.st_mode)) && find_name(exists ? &old : NULL, name)) {
         enter_directory(name);
         if (exists)
             refuse_foreign(&old);
     }
     owner = exists ? old.st_uid : geteuid();
-    if (!exists || S_ISREG(old.st_mode)) {
+    if (replaces) {
         create_temporary(exists ? &old : NULL);
         return;
     }
     refuse_standard_error(&old);
     while ((output = open(file_name[0] != '\0' ? file_name : path, O_WRONLY)) < 0 && errno == EINTR)
-        ; /* a FIFO is waited for until it has a reader */
+        ; /* open waits until a FIFO has a reader */
     if (output < 0 || fstat(output, &opened) != 0)
         die(errno, "cannot write '%s'", path);
     if (!same_file(&old, &opened))

@@ -1,28 +1,31 @@
 /*
  * common.h - what server.c and client.c share. Read server.c first, and look here for what you meet there.
  *
- *     The command line    the options that both programs have
- *     Messages            the transcript, warnings, and errors that end the program
- *     Start               what both programs prepare, and the end by a signal
- *     Waiting             the timeout (-t) and the progress line
- *     Trace               what -v shows of a connection
- *     Sockets             addresses, the reset on close, timeouts, keepalive, buffers
+ *     Options         what the user has asked for
+ *     Messages        the transcript, warnings, and errors that end the program
+ *     Command line    how both programs read their options
+ *     Start           what both programs prepare, and the end by a signal
+ *     Waiting         the timeout (-t) and the progress line
+ *     Trace           what -v shows of a connection
+ *     Sockets         addresses, the reset on close, timeouts, keepalive, buffers
  *
- * A header usually only declares functions. This one holds them, so that two programs share one file.
- * To add an option: put its letter into the getopt call of a program, its meaning there or into shared_option, and a line
- * into the help and README.md.
+ * A header usually only declares functions. This one holds them, so that two programs share one file. Where a call has
+ * (void) before it, a failure does no harm.
+ *
+ * To add an option: put its letter into the getopt call of a program, its meaning there or into shared_option, and a
+ * line into the help and README.md.
  */
 #if defined __linux__ && !defined PORTABLE
-#define LINUX 1                 /* use what only Linux has: TCP_INFO, the lengths of queues, syncfs */
+#define LINUX 1                 /* use what only Linux has, such as TCP_INFO and syncfs */
 #endif
 #if defined LINUX && !defined _GNU_SOURCE
 #define _GNU_SOURCE
 #elif !defined LINUX && !defined _XOPEN_SOURCE
-#define _XOPEN_SOURCE 700       /* what we use beyond C11 is in POSIX.1-2008 */
+#define _XOPEN_SOURCE 700       /* most of what we use beyond C11 is in POSIX.1-2008 */
 #endif
-#define _DARWIN_C_SOURCE        /* with _XOPEN_SOURCE, macOS hides SO_NWRITE, */
-#define _NETBSD_SOURCE          /* NetBSD hides the keepalive options, */
-#define __BSD_VISIBLE 1         /* and FreeBSD and OpenBSD hide these and some signals */
+#define _DARWIN_C_SOURCE        /* macOS shows SO_NWRITE only with this */
+#define _NETBSD_SOURCE          /* NetBSD shows the keepalive options only with this */
+#define __BSD_VISIBLE 1         /* FreeBSD and OpenBSD show these and some signals only with this */
 #define _FILE_OFFSET_BITS 64    /* off_t has 64 bits on 32-bit systems too */
 #define _TIME_BITS 64           /* so has time_t: without it, stat fails there for a file dated after 2038 */
 
@@ -58,32 +61,30 @@ enum {
     BLOCK_SIZE = 1024 * 1024,           /* bytes that one call moves at most: the fastest size that was measured */
     MESSAGE_MAX = 2 * PATH_MAX + 512,   /* bytes of a message: two file names and some words */
     TICK = 100,                         /* milliseconds: the longest that one call waits for the other side */
-    SECOND = 1000000,                   /* every time is an int64_t that counts microseconds */
+    SECOND = 1000000,                   /* microseconds, as in every int64_t that holds a time */
     TIMED_OUT = -1,                     /* a value of errno of our own: -t is over. The kernel's own is ETIMEDOUT */
 };
 
-/* ---- The command line ------------------------------------------------------------------------------------------ */
+/* ---- Options --------------------------------------------------------------------------------------------------- */
 
 extern const char usage[];              /* each program's own: how it is called */
 extern const char help[];               /* what -h prints after that */
 
 static const char *address = "127.0.0.1";   /* -a: an address or a name */
 static const char *port = "8080";           /* -p */
-static bool place_was_given;                /* -a or -p was given */
+static bool address_was_given;              /* -a or -p was given */
 static int buffer_size = 1025;              /* -b: bytes; 0 leaves both buffers to the kernel */
 static int timeout = 30;                    /* -t: seconds; 0 waits for ever */
 static bool tracing;                        /* -v */
 static bool keep_serving;                   /* -k, of the server */
-static char trace_name[32] = PROGRAM;       /* whose line of trace it is */
 
 /* ---- Messages -------------------------------------------------------------------------------------------------- */
 
 static int transcript = STDOUT_FILENO;      /* where the transcript goes; -1: it could not be written */
-static bool sizes_are_printed;              /* of the socket buffers: a name may have several addresses */
 static int progress_width;                  /* columns that the progress line takes on the terminal; 0: there is none */
 
-/* Waits until FD is ready for EVENTS (poll(2)), but no longer than a tick. Returns true if it is ready. An FD of -1 is
- * never ready: then this only lets the tick pass. */
+/* Waits until FD is ready for EVENTS (poll(2)), but no longer than a tick. Returns true if it is ready. With an FD of
+ * -1, which poll ignores, this only lets a tick pass. */
 static bool wait_a_tick(int fd, short events)
 {
     struct pollfd wanted = { .fd = fd, .events = events };
@@ -95,10 +96,10 @@ static bool wait_a_tick(int fd, short events)
 }
 
 /* Writes all LENGTH bytes of DATA to FD, which is a file, a pipe or a terminal, and waits as long as that takes.
- * Whoever started us may have left FD in non-blocking mode. Returns false, with errno set, if it cannot be written. */
+ * Whoever started us may have left FD in non-blocking mode. Returns true, or false with errno set. */
 static bool write_all(int fd, const char *data, size_t length)
 {
-    bool ready = false;
+    bool said_ready = false; /* poll did, and nothing has been written since */
 
     while (length > 0) {
         ssize_t count = write(fd, data, length);
@@ -107,24 +108,25 @@ static bool write_all(int fd, const char *data, size_t length)
         if (count > 0) {
             data += count;
             length -= (size_t)count;
-            ready = false;
-        } else if (errno == EAGAIN) /* where poll said ready in vain, as for a driver without poll, a tick passes */
-            ready = wait_a_tick(ready ? -1 : fd, POLLOUT);
+            said_ready = false;
+        } else if (errno == EAGAIN) /* some drivers always say ready: then let a tick pass, and do not spin */
+            said_ready = wait_a_tick(said_ready ? -1 : fd, POLLOUT);
         else if (errno != EINTR)
             return false;
     }
     return true;
 }
 
-/* Copies TEXT to TO, and makes it harmless to a terminal: control characters come out as \xNN. These are the bytes
- * below the blank, 0x7f, and 0x80 to 0x9f: those follow a 0xc2 in UTF-8, but some terminals obey them behind ASCII,
- * too. In FOREIGN text, from the network, all that is not printable ASCII comes out so. Returns the end of the copy. */
+/* Copies TEXT to TO and makes it harmless to a terminal: control characters become \xNN. These are the bytes below the
+ * blank, 0x7f, and 0x80 to 0x9f. The latter stand behind a 0xc2 in UTF-8. Some terminals also obey them behind ASCII.
+ * In FOREIGN text, which is from the network, everything but printable ASCII becomes \xNN. Returns the end of the copy,
+ * which takes up to four times the room of TEXT. */
 static char *escape(char *to, const char *text, bool foreign)
 {
     bool after_ascii = true;
 
     for (const unsigned char *from = (const unsigned char *)text; *from != '\0'; from++) {
-        const bool pair = *from == 0xc2 && from[1] >= 0x80 && from[1] < 0xa0;
+        const bool pair = *from == 0xc2 && from[1] >= 0x80 && from[1] < 0xa0; /* the first byte of one in UTF-8 */
         const bool control = *from < ' ' || *from == 0x7f || (after_ascii && *from >= 0x80 && *from < 0xa0);
         after_ascii = pair || control || *from < 0x80;
         if (pair || control || (foreign && (*from > '~' || *from == '\\')))
@@ -135,8 +137,33 @@ static char *escape(char *to, const char *text, bool foreign)
     return to;
 }
 
-/* Prints START, the message, END and a newline to FD in one piece. All that is printed comes through here, and the
- * message is escaped. If the transcript cannot be written, says so and goes on: the file matters more. */
+/* Returns what ERROR, an errno value, means, with a colon before it: the end of a message. For 0 that is nothing. */
+static const char *reason(int error)
+{
+    static char text[256];
+
+    if (error == 0)
+        return "";
+    if (error == TIMED_OUT)
+        snprintf(text, sizeof text, ": %s (-t %d)", strerror(ETIMEDOUT), timeout);
+    else
+        snprintf(text, sizeof text, ": %s", strerror(error));
+    return text;
+}
+
+/* These take a format and its arguments, as printf does.
+ * print adds a line to the transcript.
+ * warn prints "program: message: reason" on standard error. Before the format it takes an errno value, or 0 for no
+ * reason: then it may be a notice that is no warning.
+ * die warns, and ends the program with status 1. That resets an open connection (set_reset_on_close).
+ * usage_error warns, prints how the program is called, and ends it with status 2. */
+#define print(...) print_line(transcript, false, "", "", __VA_ARGS__)
+#define warn(error, ...) print_line(STDERR_FILENO, false, PROGRAM ": ", reason(error), __VA_ARGS__)
+#define die(...) (warn(__VA_ARGS__), exit(EXIT_FAILURE))
+#define usage_error(...) (warn(0, __VA_ARGS__), (void)write_all(STDERR_FILENO, usage, strlen(usage)), exit(2))
+
+/* Prints START, the message, END and a newline to FD in one piece, and escapes the message. All messages come through
+ * here. If the transcript cannot be written, warns and goes on: the file matters more. */
 __attribute__((format(printf, 5, 6)))
 static void print_line(int fd, bool foreign, const char *start, const char *end, const char *format, ...)
 {
@@ -154,36 +181,16 @@ static void print_line(int fd, bool foreign, const char *start, const char *end,
         progress_width = 0; /* there are blanks in its place */
     if (!write_all(fd, line, (size_t)(to - line)) && fd == transcript && fd >= 0) {
         transcript = -1;
-        print_line(STDERR_FILENO, false, PROGRAM ": ", strerror(errno),
-                   "cannot write the transcript, going on without: ");
+        warn(errno, "cannot write the transcript, going on without");
     }
 }
 
-/* Returns what ERROR, an errno value, means, with a colon before it: the end of a message. For 0 that is nothing. */
-static const char *reason(int error)
-{
-    static char text[256];
+/* ---- Command line ---------------------------------------------------------------------------------------------- */
 
-    if (error == 0)
-        return "";
-    if (error == TIMED_OUT)
-        snprintf(text, sizeof text, ": %s (-t %d)", strerror(ETIMEDOUT), timeout);
-    else
-        snprintf(text, sizeof text, ": %s", strerror(error));
-    return text;
-}
-
-/* These take a format and its arguments, as printf does. print adds a line to the transcript. warn and die take an
- * errno value or 0 before the format: warn prints "program: message: reason" on standard error, and die then ends the
- * program with status 1. An open connection is reset by that (set_reset_on_close). usage_error ends it with status 2. */
-#define print(...) print_line(transcript, false, "", "", __VA_ARGS__)
-#define warn(error, ...) print_line(STDERR_FILENO, false, PROGRAM ": ", reason(error), __VA_ARGS__)
-#define die(...) (warn(__VA_ARGS__), exit(EXIT_FAILURE))
-#define usage_error(...) (warn(0, __VA_ARGS__), (void)write_all(STDERR_FILENO, usage, strlen(usage)), exit(2))
-
-/* Returns the value of option -LETTER, which getopt has left in optarg: a decimal number from 0 to MOST. If SUFFIX is
- * true, K (1024) or M (1024 K) may follow. Anything else is a usage error: blanks and signs too, which strtoul allows. */
-static int parse_number(int letter, int most, bool suffix)
+/* Returns the value of option -LETTER, which getopt has left in optarg: a decimal number from 0 to MAXIMUM. With
+ * SUFFIX, K (1024) or M (1024 K) may follow. Anything else is a usage error, also the blanks and signs that strtoul
+ * would allow. */
+static int parse_number(int letter, int maximum, bool suffix)
 {
     unsigned long number = ULONG_MAX, unit = 1; /* strtoul too returns ULONG_MAX for what is too large */
     char *end = optarg;
@@ -192,18 +199,19 @@ static int parse_number(int letter, int most, bool suffix)
         number = strtoul(optarg, &end, 10);
     if (suffix && (*end == 'K' || *end == 'M'))
         unit = *end++ == 'K' ? 1024 : 1024 * 1024;
-    if (*end != '\0' || number > (unsigned long)most / unit)
-        usage_error("-%c: '%s' is not a number from 0 to %d%s", letter, optarg, most, suffix ? ", or with K or M" : "");
+    if (*end != '\0' || number > (unsigned long)maximum / unit)
+        usage_error("-%c: '%s' is not a number from 0 to %d%s", letter, optarg, maximum,
+                    suffix ? ", or with K or M" : "");
     return (int)(number * unit);
 }
 
-/* Deals with what getopt returned, for the options that both programs have and for what is no option. */
+/* Handles LETTER, which getopt has returned: an option that both programs have, or an error. */
 static void shared_option(int letter)
 {
     switch (letter) {
     case 'a':
         address = optarg;
-        place_was_given = true;
+        address_was_given = true;
         break;
     case 'b':
         buffer_size = parse_number(letter, INT_MAX, true);
@@ -211,7 +219,7 @@ static void shared_option(int letter)
     case 'p':
         (void)parse_number(letter, 65535, false);
         port = optarg; /* getaddrinfo wants the text */
-        place_was_given = true;
+        address_was_given = true;
         break;
     case 't':
         timeout = parse_number(letter, INT_MAX, false);
@@ -219,7 +227,7 @@ static void shared_option(int letter)
     case 'v':
         tracing = true;
         break;
-    case '-': /* getopt takes a long option for the option '-' with its name as the value */
+    case '-': /* "-:" in the getopt call makes --help the option - with the value "help" */
         if (strcmp(optarg, "help") != 0)
             usage_error("unknown option --%s", optarg);
         /* fall through */
@@ -247,50 +255,44 @@ static const char *file_operand(int argc, char *argv[], const char *otherwise)
 static bool was_closed[3];              /* standard input, output and error that were closed at the start */
 static char temporary_name[64];         /* of the client's temporary file; empty if there is none */
 
-/* If descriptor 0, 1 or 2 is closed, a file or the connection would get its number, and messages would be written into
- * it. A socket without a connection fills the gap: it can be neither read nor written, by no name like /dev/stdout. */
+/* Fills the gap where descriptor 0, 1 or 2 is closed. Otherwise a file or the connection would get its number, and
+ * messages would be written into it. A socket without a connection can be neither read nor written, not by a name like
+ * /dev/stdout either. */
 static void fill_standard_descriptors(void)
 {
-    int filler;
-
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0) {
             was_closed[fd] = true;
-            filler = socket(AF_INET, SOCK_STREAM, 0);
-            if (filler != fd)
-                die(filler < 0 ? errno : EBADF, "cannot open a socket");
+            if (socket(AF_INET, SOCK_STREAM, 0) < 0) /* it gets the lowest free number: this one */
+                die(errno, "cannot open a socket");
         }
 }
 
-/* The handler of the signals below. Removes the temporary file, then has the signal do what it does without a handler.
+/* Handles the signals below: removes the temporary file, and then lets the signal do what it does without a handler.
  * Calls only what a handler may call (signal-safety(7)). */
 static void end_by_signal(int signal_number)
 {
-    sigset_t all;
-
     if (temporary_name[0] != '\0')
         unlink(temporary_name);
     signal(signal_number, SIG_DFL);
-    raise(signal_number);
-    sigfillset(&all);
-    sigprocmask(SIG_UNBLOCK, &all, NULL); /* here it is delivered */
+    raise(signal_number); /* SA_NODEFER has left it unblocked */
     _exit(128 + signal_number); /* reached only by process 1 of a container, which such a signal does not end */
 }
 
-/* Says what signals do to this program. */
+/* Sets what signals do to this program. */
 static void handle_signals(void)
 {
-    /* Those with which people and systems end programs. SIGKILL cannot be caught. */
+    /* These end programs. SIGKILL does, too, but cannot be caught. */
     static const int deadly[] = { SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGALRM,
                                   SIGTERM, SIGUSR1, SIGUSR2, SIGSYS, SIGXCPU, SIGVTALRM, SIGPROF };
-    struct sigaction action = { .sa_handler = end_by_signal }, before;
+    const struct sigaction action = { .sa_handler = end_by_signal, .sa_flags = SA_NODEFER };
+    struct sigaction before;
 
-    /* A write to a lost connection shall fail with EPIPE, one beyond a limit on file sizes with EFBIG (write(2)): it
-     * must not end the program. SIGCHLD may come to us ignored, and then no child could be waited for (wait(2)). */
+    /* Without SIGPIPE, a write to a lost connection fails with EPIPE. Without SIGXFSZ, a write beyond a limit on file
+     * sizes fails with EFBIG (write(2)). We may have inherited an ignored SIGCHLD: then waitpid finds no child. */
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
         signal(SIGCHLD, SIG_DFL) == SIG_ERR)
         die(errno, "cannot prepare for signals");
-    sigfillset(&action.sa_mask); /* while the handler runs, no second one interrupts it */
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
         if (sigaction(deadly[i], NULL, &before) != 0 ||
             (before.sa_handler == SIG_DFL && sigaction(deadly[i], &action, NULL) != 0)) /* nohup(1) has one ignored */
@@ -302,13 +304,13 @@ static void start_up(void)
 {
     fill_standard_descriptors();
     handle_signals();
-    if (setenv("POSIXLY_CORRECT", "", 1) != 0) /* GNU's getopt, too, shall stop at the first operand */
+    if (setenv("POSIXLY_CORRECT", "", 1) != 0) /* so GNU's getopt stops at the first operand, too (getopt(3)) */
         die(errno, "cannot set an environment variable");
 }
 
 /* ---- Waiting --------------------------------------------------------------------------------------------------- */
 
-/* The transfer as far as it got. */
+/* The transfer of the file. */
 static struct {
     intmax_t bytes;         /* moved so far */
     intmax_t expected;      /* in all; -1 if that is not known */
@@ -316,13 +318,13 @@ static struct {
     int64_t drawn;          /* when the progress line was last drawn */
 } transfer = { .expected = -1 };
 
-/* A wait for the other side. It belongs to the loop that waits: it begins as { 0 }, and after progress it is { 0 }
- * again. A disk, a pipe or a terminal is waited for without a limit. */
+/* A wait for the other side. It belongs to the loop that waits: it begins as { 0 }, and progress sets it back to that.
+ * There is no limit to a wait for a disk, a pipe or a terminal. */
 struct waiting {
     int64_t last_look;      /* when keep_waiting last looked at the clock; 0: not yet */
-    int64_t waited;         /* without progress, until then */
-    int64_t unacknowledged; /* what unacknowledged returned then */
-    bool is_over;           /* the time was over then, and one more call was to be made */
+    int64_t waited;         /* how long there had been no progress at that time */
+    int64_t ack_progress;   /* what the function ack_progress returned at that time */
+    bool is_over;           /* the time was over, and one more call was to be made */
 };
 
 /* Returns the time, on a clock that never jumps. */
@@ -336,47 +338,46 @@ static int64_t microseconds(void)
 }
 
 #ifdef LINUX
-/* Returns what the kernel tells of the connection of socket FD (tcp(7), TCP_INFO), and nothing but 0 if that fails. */
+/* Returns what the kernel tells of the connection of socket FD (tcp(7), TCP_INFO). All of it is 0 if that fails. */
 static struct tcp_info connection_info(int fd)
 {
     struct tcp_info info = { 0 };
     socklen_t length = sizeof info;
 
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
-        memset(&info, 0, sizeof info);
+    (void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
     return info;
 }
 #endif
 
-/* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, -1 if the system does not
- * tell. On Linux FIN counts as one (tcp(7), SIOCOUTQ, another name for TIOCOUTQ). */
+/* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, or -1 if the system does
+ * not tell. On Linux, FIN counts as one byte (tcp(7), SIOCOUTQ, another name for TIOCOUTQ). */
 static int send_queue(int fd)
 {
-    int bytes = 0, failed = 1;
+    int bytes = -1; /* a call that fails leaves it so */
 
-    (void)fd;
+    (void)fd; /* not every system has such a call */
 #ifdef LINUX
-    failed = ioctl(fd, TIOCOUTQ, &bytes);
+    (void)ioctl(fd, TIOCOUTQ, &bytes);
 #elif defined FIONWRITE
-    failed = ioctl(fd, FIONWRITE, &bytes);
+    (void)ioctl(fd, FIONWRITE, &bytes);
 #elif defined SO_NWRITE
     socklen_t length = sizeof bytes;
-    failed = getsockopt(fd, SOL_SOCKET, SO_NWRITE, &bytes, &length);
+    (void)getsockopt(fd, SOL_SOCKET, SO_NWRITE, &bytes, &length);
 #endif
-    return failed != 0 ? -1 : bytes;
+    return bytes;
 }
 
-/* Returns a number that changes with each acknowledgement by the other side's kernel, and that is 0 once all is
- * acknowledged, or -1 if the system does not tell. gVisor, a Linux without TIOCOUTQ for TCP, tells by the state that a
- * half-close is acknowledged, and measures the round-trip time anew with each acknowledgement. */
-static int64_t unacknowledged(int fd)
+/* Returns a number that changes with each ACK from the other side's kernel. It is 0 once everything is acknowledged,
+ * FIN included, and -1 if the system does not tell.
+ * gVisor, a kernel that looks like Linux, has no TIOCOUTQ for TCP. There the state of the connection tells that FIN is
+ * acknowledged, and the measured round-trip time changes with each ACK. */
+static int64_t ack_progress(int fd)
 {
     int64_t number = send_queue(fd);
 
 #ifdef LINUX
-    struct tcp_info info;
     if (number < 0) {
-        info = connection_info(fd);
+        const struct tcp_info info = connection_info(fd);
         number = (int64_t)info.tcpi_rtt + info.tcpi_rttvar + 1;
         if (info.tcpi_state == TCP_FIN_WAIT2 || info.tcpi_state == TCP_TIME_WAIT || info.tcpi_state == TCP_CLOSE)
             number = 0;
@@ -385,15 +386,22 @@ static int64_t unacknowledged(int fd)
     return number;
 }
 
-/* If a transfer takes longer than half a second, and standard error is a terminal, keeps one line there up to date.
- * Never waits for the terminal: Ctrl-S stops that, but must not stop the transfer. */
-static void show_progress(void)
+/* Returns true if the progress line can be drawn: standard error is a terminal that takes something now. Ctrl-S stops
+ * the terminal, and must not stop the transfer. */
+static bool terminal_is_ready(void)
 {
-    int64_t now = microseconds(), since = now - transfer.began;
-    double done = (double)transfer.bytes, all = (double)transfer.expected;
-    double rate = done / (double)(since + 1); /* bytes per microsecond, which is MB/s */
     struct pollfd terminal = { .fd = STDERR_FILENO, .events = POLLOUT };
     const char *type = getenv("TERM");
+
+    return isatty(STDERR_FILENO) && (type == NULL || strcmp(type, "dumb") != 0) && poll(&terminal, 1, 0) == 1;
+}
+
+/* Keeps a line on the terminal up to date, ten times a second, if a transfer takes longer than half a second. */
+static void show_progress(void)
+{
+    const int64_t now = microseconds(), since = now - transfer.began;
+    const double done = (double)transfer.bytes, all = (double)transfer.expected;
+    const double rate = done / (double)(since + 1); /* bytes per microsecond, which is MB/s */
     char text[128], rest[48] = "";
     struct winsize size;
     int columns;
@@ -401,8 +409,7 @@ static void show_progress(void)
     if (transfer.began == 0 || since < SECOND / 2 || now - transfer.drawn < SECOND / 10)
         return;
     transfer.drawn = now;
-    if (tracing || keep_serving || !isatty(STDERR_FILENO) || (type != NULL && strcmp(type, "dumb") == 0) ||
-        poll(&terminal, 1, 0) != 1)
+    if (tracing || keep_serving || !terminal_is_ready())
         return;
     if (all > 0 && done > 0)
         snprintf(rest, sizeof rest, ", %.0f %%, %.0f s left", 100 * done / all, (all - done) / rate / 1e6);
@@ -414,29 +421,30 @@ static void show_progress(void)
         progress_width = columns;
 }
 
-/* A call on socket FD has waited a tick in vain, or a signal has interrupted it. Returns true if the wait goes on, and
- * false, with errno set, if there was no progress for the time of -t. What the other side's kernel acknowledges is
- * progress. We may have been stopped (Ctrl-Z) while it came. So a look counts two ticks at most, and when the time is
- * over, one more call is made. */
+/* Tells a loop that waits for the other side of socket FD, each time round, whether to go on. Returns true if so, and
+ * false, with errno set to TIMED_OUT, if there was no progress for the time of -t. Each ACK from the other side's
+ * kernel is progress.
+ * We may have been stopped (Ctrl-Z) since the last time round, and what we wait for may have come meanwhile. So a time
+ * round counts for two ticks at most, and when -t is over, the loop makes one more call. */
 static bool keep_waiting(int fd, struct waiting *waiting)
 {
-    const int64_t now = microseconds(), most = 2 * TICK * 1000, queue = unacknowledged(fd);
+    const int64_t now = microseconds(), two_ticks = 2 * TICK * 1000, number = ack_progress(fd);
     const bool was_over = waiting->is_over;
 
     if (waiting->last_look != 0)
-        waiting->waited += now - waiting->last_look < most ? now - waiting->last_look : most;
-    if (queue != waiting->unacknowledged)
+        waiting->waited += now - waiting->last_look < two_ticks ? now - waiting->last_look : two_ticks;
+    if (number != waiting->ack_progress)
         waiting->waited = 0;
     waiting->last_look = now;
-    waiting->unacknowledged = queue;
+    waiting->ack_progress = number;
     waiting->is_over = timeout > 0 && waiting->waited >= (int64_t)timeout * SECOND;
     show_progress();
     errno = TIMED_OUT;
     return !was_over || !waiting->is_over;
 }
 
-/* A read or write on connection FD has failed. Returns true if it is to be made again, because a tick was over (EAGAIN)
- * or a signal came (EINTR), and the wait goes on. If not, errno says why. */
+/* Tells whether to repeat a read or write on connection FD that has failed. Returns true if a tick was over (EAGAIN) or
+ * a signal came (EINTR), and the wait goes on. Returns false, with errno set, if not. */
 static bool may_retry(int fd, struct waiting *waiting)
 {
     return (errno == EAGAIN || errno == EINTR) && keep_waiting(fd, waiting);
@@ -444,8 +452,10 @@ static bool may_retry(int fd, struct waiting *waiting)
 
 /* ---- Trace ----------------------------------------------------------------------------------------------------- */
 
-/* Returns the start of a line of trace: the time of day, whose it is, and the state of the TCP connection of socket FD,
- * or "-" if that is not known (RFC 9293, 3.3.2). */
+static char trace_name[32] = PROGRAM;   /* stands in each line; with -k it also has the client's number */
+
+/* Returns the start of a line of trace: the time of day, trace_name, and the state of the TCP connection of socket FD
+ * (RFC 9293, 3.3.2), or "-" if that is not known. */
 static const char *trace_start(int fd)
 {
     static char start[96];
@@ -468,8 +478,8 @@ static const char *trace_start(int fd)
     return start;
 }
 
-/* Returns the end of that line: the lengths of both queues, or nothing if they are not known. The receive queue is what
- * has come and was not read (tcp(7), SIOCINQ, another name for FIONREAD). */
+/* Returns the end of a line of trace: the lengths of both queues of socket FD, or nothing if they are not known. The
+ * receive queue is what has come and was not read (tcp(7), SIOCINQ, another name for FIONREAD). */
 static const char *trace_end(int fd)
 {
     static char end[64];
@@ -481,11 +491,11 @@ static const char *trace_end(int fd)
     return end;
 }
 
-/* With -v, tells on standard error what has happened on socket FD; -1 stands for none. Changes errno. */
+/* With -v, tells on standard error what has happened on socket FD; -1 stands for no socket. Changes errno. */
 #define trace(fd, ...) \
     (tracing ? print_line(STDERR_FILENO, false, trace_start(fd), trace_end(fd), __VA_ARGS__) : (void)0)
 
-/* Notes that COUNT more bytes of the transfer went through connection FD. */
+/* Counts COUNT more bytes of the transfer, which went through connection FD. */
 static void note_progress(int fd, ssize_t count)
 {
     if (transfer.bytes == 0)
@@ -508,7 +518,7 @@ static void end_transfer(int fd)
 
 /* ---- Sockets --------------------------------------------------------------------------------------------------- */
 
-/* Closes socket FD after a failure of which errno tells, and keeps errno. Returns -1. */
+/* Closes socket FD after a failure. Returns -1, with errno as it was. */
 static int close_and_fail(int fd)
 {
     int error = errno;
@@ -530,11 +540,12 @@ static struct addrinfo *resolve(void)
     return list;
 }
 
-/* With ON, whatever closes socket FD from now on resets the connection: we, or the kernel after our death. Returns
- * false, with errno set, if that failed.
- * Usually close sends what is left and then FIN, which the other side reads as end-of-file: a program that was killed
- * looks like one that had finished. With SO_LINGER on and its time 0, close throws away what was not sent and sends RST
- * (socket(7); RFC 9293, 3.10.5, ABORT). The other side gets the error ECONNRESET. Not a byte is added to the data. */
+/* With ON, whoever closes socket FD from now on resets the connection: we, or the kernel after our death. With ON
+ * false, close does the usual again. Returns true, or false with errno set.
+ * Usually close sends what is left and then FIN, which the other side reads as end-of-file. So a program that was
+ * killed looks like one that has finished. With SO_LINGER on and its time 0, close throws away what was not sent and
+ * sends RST (socket(7); RFC 9293, 3.10.5, ABORT). The other side gets the error ECONNRESET. Not a byte is added to the
+ * data. */
 static bool set_reset_on_close(int fd, bool on)
 {
     const struct linger linger = { .l_onoff = on, .l_linger = 0 };
@@ -543,7 +554,8 @@ static bool set_reset_on_close(int fd, bool on)
 }
 
 /* Makes read and write on the new connection FD wait in the kernel, as in every book, but no longer than a tick. Then
- * they fail with EAGAIN, or return what they have moved so far (socket(7), SO_RCVTIMEO), and may_retry looks at -t. */
+ * they fail with EAGAIN, or return how much they have moved so far (socket(7), SO_RCVTIMEO), and may_retry looks at -t.
+ * Ends the program if that fails. */
 static void set_timeouts(int fd)
 {
     const struct timeval tick = { .tv_usec = TICK * 1000 };
@@ -554,27 +566,28 @@ static void set_timeouts(int fd)
         die(errno, "cannot set up a connection");
 }
 
-/* Has the kernels ask each other every 15 seconds, while nothing moves on connection FD, whether they are still there
- * (RFC 9293, 3.8.4): no firewall or NAT forgets the connection, and a dead machine is noticed while we wait for a
- * silent pipe. Nine questions may stay unanswered, or as many as -t has time for. All of it is best effort. */
+/* Has our kernel ask the other side's every 15 seconds, while nothing moves on connection FD, whether it is still there
+ * (RFC 9293, 3.8.4). So no firewall or NAT forgets the connection, and a dead machine is noticed while we wait for a
+ * silent pipe. Nine of these probes may stay unanswered, or more if -t has time for them. All of it is best effort. */
 static void set_keepalive(int fd)
 {
     const int on = 1;
 
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 #ifdef TCP_KEEPIDLE
-    const int interval = 15, most = 127; /* seconds; questions that Linux can count */
-    int questions = timeout > 0 && timeout < most * interval ? timeout / interval + 1 : most;
-    if (questions < 9)
-        questions = 9;
+    const int interval = 15; /* seconds */
+    int probes = 127; /* the most that Linux allows */
+    if (timeout > 0 && timeout < probes * interval)
+        probes = timeout < 9 * interval ? 9 : timeout / interval + 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &interval, sizeof interval);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &questions, sizeof questions);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 #endif
 }
 
-/* Returns the size in bytes of a buffer of socket FD: OPTION is SO_SNDBUF or SO_RCVBUF. The last argument of getsockopt
- * is a value-result argument: it says how much room there is, and getsockopt stores there how much it used. */
+/* Returns the size in bytes of a buffer of socket FD: OPTION is SO_SNDBUF or SO_RCVBUF. Ends the program if that fails.
+ * The last argument of getsockopt is a value-result argument: it says how much room there is, and getsockopt stores
+ * there how much it used. */
 static int buffer_size_of(int fd, int option)
 {
     int size = 0;
@@ -585,16 +598,20 @@ static int buffer_size_of(int fd, int option)
     return size;
 }
 
+/* Prints the sizes of both buffers of socket FD. */
 static void print_buffers(int fd)
 {
     print("Send buffer length ：%d", buffer_size_of(fd, SO_SNDBUF));
     print("Recv buffer length ：%d", buffer_size_of(fd, SO_RCVBUF));
 }
 
-/* Asks for buffers of -b bytes for socket FD: first before listen or connect, to count for the window scale (tcp(7)).
- * With -b 0 the kernel tunes both while the connection runs. The first time, prints the sizes before and after: the
- * answer is hardly ever the number that was asked for. Linux takes the smaller of that and net.core.wmem_max or
- * rmem_max, doubles it for its own bookkeeping, and goes no lower than a floor (socket(7) names old floors). */
+static bool sizes_are_printed; /* a name may have several addresses: only the first socket's sizes are printed */
+
+/* Asks for buffers of -b bytes for socket FD. With -b 0 the kernel tunes both while the connection runs. The first
+ * time, prints the sizes before and after. They are hardly ever what was asked for: Linux takes at most
+ * net.core.wmem_max or rmem_max, doubles that for its own bookkeeping, and goes no lower than a floor (socket(7) names
+ * old floors). Call it before listen or connect: the handshake then tells how large a window the buffer allows (tcp(7),
+ * window scaling). Ends the program if that fails. */
 static void set_buffers(int fd)
 {
     const bool printing = !sizes_are_printed;

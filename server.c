@@ -9,9 +9,9 @@
  * shutdown, read, close. You can skip the last two chapters: the file that is sent, and many clients (-k).
  * TCP opens a connection with SYN. FIN says "that was all", RST (a reset) says "this connection is lost".
  *
- * From common.h, which client.c uses too, come print, for the transcript; trace, for -v; warn and die; and the options,
- * as address and port. No call on a socket waits longer than a tick, 100 ms. keep_waiting and may_retry then say whether
- * the other side still has time.
+ * From common.h, which client.c uses too, come print (for the transcript), trace (for -v), warn, die, and the options,
+ * such as address and port. No call on a socket waits longer than a tick, 100 ms. keep_waiting and may_retry then say
+ * whether the other side still has time. The transcript's wording is kept as it always was, odd as it is in places.
  */
 #define PROGRAM "server" /* for common.h: how messages begin */
 
@@ -42,19 +42,17 @@ const char help[] =
     "Exit status: 0 if the client acknowledged the file, 1 if not, 2 usage error.\n";
 
 enum {
-    REPLY_MAX = 1025,           /* bytes of a reply that we look at: the first clients padded theirs to so many */
+    REPLY_MAX = 1025,           /* bytes of a reply that we look at: the oldest clients padded theirs to this length */
     EXTRA_MAX = 64 * 1024,      /* bytes that we read and drop after the acknowledgement */
     CLIENTS_MAX = 256,          /* served at the same time with -k; the next ones wait in the listen queue */
 };
 
 static const char *path;                /* the name of the file to send; - is standard input */
 static int source = -1;                 /* that file, open for reading */
-static struct stat source_status;       /* what it was when it was opened */
+static struct stat source_status;       /* its size and date when it was opened */
 static off_t left_in_file;              /* bytes of it that are still to be read; -1: it is read until end-of-file */
-static long client;                     /* the number of the client in what we print */
-static char host[64], service[8];       /* an address and port, from address_to_text */
-static long times_full;                 /* how often the send buffer was found full, */
-static int64_t time_full;               /* and for how long in all */
+static long client;                     /* the client's number in what we print; 0: there was none yet */
+static char host[64], service[8];       /* address_to_text writes an address and a port here */
 
 static int listen_for_clients(void);
 static int accept_client(int listener);
@@ -63,7 +61,7 @@ static void send_file(int connection);
 static void half_close(int connection);
 static void read_acknowledgement(int connection);
 static void close_connection(int connection);
-static void print_place(int listener);
+static void print_address(int listener);
 static void check_source(void);
 static void open_source(void);
 static size_t read_source(int connection, char *block, size_t most);
@@ -85,8 +83,8 @@ int main(int argc, char *argv[])
     check_source();
 
     listener = listen_for_clients();
-    if (place_was_given)
-        print_place(listener);
+    if (address_was_given)
+        print_address(listener);
     print("Waiting for connecting");
     if (keep_serving)
         serve_many(listener); /* until a signal ends us */
@@ -94,7 +92,6 @@ int main(int argc, char *argv[])
         if (!keep_waiting(listener, &waiting))
             die(errno, "no client came");
     close(listener); /* nobody else is served: the next client is refused, not left waiting */
-    client = connection; /* the descriptor is the client's number */
     serve_client(connection);
     print("Server close");
     return EXIT_SUCCESS;
@@ -113,22 +110,26 @@ static int listen_on(const struct addrinfo *where)
     set_buffers(listener);
 
     /* From now on, an early end of this program resets the connections. So a client reads end-of-file only if we got as
-     * far as shutdown, which sends FIN without closing. serve_client asks again: not every system hands it on.
-     * Connections that the kernel still remembers (TIME_WAIT) shall not block the port. Not SO_REUSEPORT: a second
-     * server could then take this port too, and get some of our clients (socket(7)). */
-    if (!set_reset_on_close(listener, true) ||
-        setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
+     * far as shutdown, which sends FIN without closing. On most systems, an accepted socket inherits the options of the
+     * listener. serve_client sets them again for the others. */
+    if (!set_reset_on_close(listener, true))
+        return close_and_fail(listener);
+
+    /* Old connections in TIME_WAIT must not block the port. Not SO_REUSEPORT: a second server could then take this port
+     * as well, and get some of our clients (socket(7)). */
+    if (setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
         return close_and_fail(listener);
     if (where->ai_family == AF_INET6) /* the address :: shall take clients that come over IPv4, too (ipv6(7)) */
         (void)setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off); /* OpenBSD cannot */
-    if (bind(listener, where->ai_addr, where->ai_addrlen) == 0 && listen(listener, SOMAXCONN) == 0 &&
-        fcntl(listener, F_SETFL, O_NONBLOCK) == 0) /* accept_client waits with poll */
-        return listener;
-    return close_and_fail(listener);
+
+    if (bind(listener, where->ai_addr, where->ai_addrlen) != 0 || listen(listener, SOMAXCONN) != 0 ||
+        fcntl(listener, F_SETFL, O_NONBLOCK) != 0) /* accept must not wait: accept_client does, with poll */
+        return close_and_fail(listener);
+    return listener;
 }
 
-/* Returns a socket that listens on the first address for -a and -p that works. Ends the program if none does, and also
- * if the port is taken: a client that tries the addresses in the same order would find another server. */
+/* Returns a socket that listens on the first address for -a and -p that works. Ends the program if none does, or if the
+ * port is taken (EADDRINUSE): a client that tries the addresses in the same order would find another server. */
 static int listen_for_clients(void)
 {
     struct addrinfo *list = resolve();
@@ -136,8 +137,9 @@ static int listen_for_clients(void)
 
     for (struct addrinfo *where = list; where != NULL && listener < 0 && error != EADDRINUSE; where = where->ai_next) {
         listener = listen_on(where);
+        /* Of several errors tell the first: getaddrinfo puts the best address first (RFC 6724). */
         if (listener < 0 && (error == 0 || errno == EADDRINUSE))
-            error = errno; /* of several errors the first is told: getaddrinfo puts the best address first (RFC 6724) */
+            error = errno;
     }
     freeaddrinfo(list);
     if (listener < 0)
@@ -147,15 +149,16 @@ static int listen_for_clients(void)
     return listener;
 }
 
-/* Writes the address and port in NAME to host and service, in numbers. */
-static void address_to_text(const struct sockaddr_storage *name, socklen_t length)
+/* Writes the address and the port of WHERE, as numbers, to host and service. */
+static void address_to_text(const struct sockaddr_storage *where, socklen_t length)
 {
-    if (getnameinfo((const struct sockaddr *)name, length, host, sizeof host, service, sizeof service,
+    if (getnameinfo((const struct sockaddr *)where, length, host, sizeof host, service, sizeof service,
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         host[0] = service[0] = '\0';
 }
 
-/* Returns the connection of the next client, and its address in host and service, or -1 if after a tick there is none. */
+/* Returns the connection of the next client, and sets its number, host and service. Returns -1 if nobody came for a
+ * tick, or if accept failed. Without -k, ends the program if there are no descriptors or no memory for a client. */
 static int accept_client(int listener)
 {
     struct sockaddr_storage peer;
@@ -165,15 +168,16 @@ static int accept_client(int listener)
     if (!wait_a_tick(listener, POLLIN))
         return -1;
     connection = accept(listener, (struct sockaddr *)&peer, &length);
-    if (connection >= 0)
+    if (connection >= 0) {
+        client = client == 0 ? connection : client + 1; /* the first has the number of its descriptor */
         address_to_text(&peer, length);
-    else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         warn(errno, "cannot accept a connection");
         if (!keep_serving)
             exit(EXIT_FAILURE);
         sleep(1); /* others may give some back */
-    } else /* the client has already gone (accept(2), "Error handling"), or a firewall refuses: we must not spin */
-        (void)wait_a_tick(-1, 0);
+    } else /* the client has gone again (accept(2), "Error handling"), or a firewall refuses it */
+        (void)wait_a_tick(-1, 0); /* if that goes on, we must not spin */
     return connection;
 }
 
@@ -181,7 +185,7 @@ static int accept_client(int listener)
 static void serve_client(int connection)
 {
     (void)set_reset_on_close(connection, true); /* if it fails, the client has already gone */
-    set_buffers(connection); /* not every system hands these on either */
+    set_buffers(connection);
     set_timeouts(connection);
     set_keepalive(connection);
     trace(connection, "accepted");
@@ -197,30 +201,31 @@ static void serve_client(int connection)
     close_connection(connection);
 }
 
-/* Ends the program, because the connection is lost: ERROR is what the system says about it. */
+/* Ends the program because the connection is lost. ERROR is the errno value of the call that noticed. */
 static _Noreturn void lose_client(int error)
 {
     if (error == EPIPE || error == ENOTCONN)
-        error = ECONNRESET; /* write and shutdown have names of their own for a connection that was reset */
+        error = ECONNRESET; /* what write and shutdown call EPIPE and ENOTCONN is a reset as well */
     die(error, "client %ld did not receive all of '%s'", client, path);
 }
 
-/* Writes the LENGTH bytes of DATA to CONNECTION, whose send buffer is full. write waits until there is room for some,
- * and for the rest until a tick is over. Returns how many went in. Ends the program if the client is lost. */
+/* Writes the LENGTH bytes of DATA to CONNECTION, whose send buffer is full. write waits a tick at most. It returns how
+ * many bytes went in by then, or fails with EAGAIN if none did. Returns that number, which is more than 0. Ends the
+ * program if the client is lost. */
 static ssize_t wait_for_room(int connection, const char *data, size_t length)
 {
+    static bool traced; /* the first time is enough */
     struct waiting waiting = { 0 };
-    int64_t began = microseconds();
     ssize_t count;
 
-    if (times_full++ == 0)
+    if (!traced)
         trace(connection, "the send buffer is full: %zu bytes wait", length);
     while ((count = write(connection, data, length)) < 0)
         if (!may_retry(connection, &waiting))
             lose_client(errno);
-    time_full += microseconds() - began;
-    if (times_full == 1)
-        trace(connection, "%zd more bytes accepted, after %jd microseconds", count, (intmax_t)time_full);
+    if (!traced)
+        trace(connection, "%zd more bytes accepted", count);
+    traced = true;
     return count;
 }
 
@@ -230,15 +235,15 @@ static ssize_t wait_for_room(int connection, const char *data, size_t length)
 static void send_file(int connection)
 {
     static char block[BLOCK_SIZE];
-    size_t most = sizeof block, length;
+    size_t block_size = sizeof block, length;
 
-    /* A write of many times the send buffer would be woken for every acknowledgement, and take half as long again. With
-     * -b 0 the kernel lets that buffer grow. */
-    if (buffer_size > 0 && buffer_size_of(connection, SO_SNDBUF) < BLOCK_SIZE)
-        most = (size_t)buffer_size_of(connection, SO_SNDBUF);
+    /* With -b 0 the kernel lets the send buffer grow. In a small one that does not, a write of a large block would be
+     * woken for every acknowledgement. Twice the buffer was the fastest for all sizes that were measured. */
+    if (buffer_size > 0 && buffer_size_of(connection, SO_SNDBUF) < BLOCK_SIZE / 2)
+        block_size = 2 * (size_t)buffer_size_of(connection, SO_SNDBUF);
     transfer.began = microseconds();
     transfer.expected = left_in_file;
-    while ((length = read_source(connection, block, most)) > 0)
+    while ((length = read_source(connection, block, block_size)) > 0)
         for (size_t sent = 0; sent < length;) {
             ssize_t count = send(connection, block + sent, length - sent, MSG_DONTWAIT);
             if (count < 0 && (errno == EAGAIN || errno == EINTR)) /* full, or a signal came */
@@ -248,14 +253,13 @@ static void send_file(int connection)
             sent += (size_t)count;
             note_progress(connection, count);
         }
-    compare_source();
     end_transfer(connection);
-    trace(-1, "waits for room: %ld, %.6f s in all", times_full, (double)time_full / 1e6);
+    compare_source();
 }
 
 /* The half-close. It puts a FIN behind the last byte: the client reads the rest of the file and then end-of-file. The
- * other direction stays open, and we can still read what the client says. Nothing else sends FIN before that is here. A
- * plain close would give up both directions, and the reply would meet a reset (shutdown(2); RFC 9293, 3.6.1). */
+ * other direction stays open, and we can still read the client's answer (shutdown(2); RFC 9293, 3.6.1). Until that is
+ * here, only this shutdown can send FIN. A close, even a crash, would send RST. */
 static void half_close(int connection)
 {
     if (shutdown(connection, SHUT_WR) != 0)
@@ -271,24 +275,28 @@ static void read_acknowledgement(int connection)
     struct waiting waiting = { 0 };
     char reply[REPLY_MAX + 1] = "";
     size_t length = 0;
-    ssize_t count = -1;
+    ssize_t count;
     int error = 0;
-    bool has_everything = false; /* the client's kernel */
+    bool all_delivered = false; /* to the client's kernel */
 
-    while (error == 0 && count != 0 && length < ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, length) == 0) {
+    while (length < ACKNOWLEDGEMENT_LENGTH && memcmp(reply, acknowledgement, length) == 0) {
         count = read(connection, reply + length, REPLY_MAX - length);
+        if (count < 0 && errno != EAGAIN && errno != EINTR)
+            error = errno;
+        if (count == 0 || error != 0)
+            break;
         if (count > 0)
             length += (size_t)count;
-        else if (count < 0 && errno != EAGAIN && errno != EINTR)
-            error = errno;
-        if (!has_everything && unacknowledged(connection) <= 0) { /* also if the system does not tell */
-            has_everything = true;
+        if (!all_delivered && ack_progress(connection) <= 0) { /* -1, too: the system does not tell */
+            all_delivered = true;
             waiting = (struct waiting){ 0 };
-            if (count < 0) /* or the answer, or its beginning, is already here */
+            if (count < 0) /* the answer has not come together with the ACK of the FIN */
                 trace(connection, "waits for the answer, and can still hear it");
         }
-        if (error == 0 && !keep_waiting(connection, &waiting))
+        if (!keep_waiting(connection, &waiting)) {
             error = errno;
+            break;
+        }
     }
     if (memcmp(reply, acknowledgement, ACKNOWLEDGEMENT_LENGTH) != 0) {
         print_line(STDERR_FILENO, true, PROGRAM ": ", reason(error), length == 0 ?
@@ -299,9 +307,9 @@ static void read_acknowledgement(int connection)
     trace(connection, "acknowledgement received");
 }
 
-/* Closes CONNECTION. All has been said and heard, so close need not reset it any more. With something unread it still
- * would (RFC 2525, 2.17), so we first read and drop what else the client sends: other programs may pad their reply, or
- * end it with a newline. This courtesy takes a second at most, however much progress the client makes. */
+/* Closes CONNECTION. All has been said and heard, so close need not send RST any more. With unread bytes it still would
+ * (RFC 2525, 2.17). So we first read and drop what follows the acknowledgement: other programs may pad their reply, or
+ * end it with a newline. This takes a second at most, however much the client sends. */
 static void close_connection(int connection)
 {
     const int64_t end = microseconds() + SECOND;
@@ -309,7 +317,7 @@ static void close_connection(int connection)
     size_t dropped = 0;
     ssize_t count = -1;
 
-    (void)set_reset_on_close(connection, false); /* if that fails, the client sees a reset, too late to matter */
+    (void)set_reset_on_close(connection, false); /* if this fails, the client sees a reset, too late to matter */
     while (count != 0 && dropped < EXTRA_MAX && microseconds() < end) {
         count = read(connection, extra, sizeof extra);
         if (count < 0 && errno != EAGAIN && errno != EINTR)
@@ -323,7 +331,7 @@ static void close_connection(int connection)
 }
 
 /* Says where LISTENER listens: the kernel may have chosen the port. */
-static void print_place(int listener)
+static void print_address(int listener)
 {
     struct sockaddr_storage here;
     socklen_t length = sizeof here;
@@ -336,40 +344,35 @@ static void print_place(int listener)
 
 /* ---- The file that is sent ------------------------------------------------------------------------------------- */
 
-/* Refuses a file that cannot be sent before anybody waits for it. What it is may be known without opening it: a FIFO's
- * writer would see it opened and closed again. */
+/* Ends the program if the file cannot be sent, before any client waits for it. Does not open the file: the writer of a
+ * FIFO would see it opened and closed again. */
 static void check_source(void)
 {
     struct stat status;
-    bool found;
 
-    if (strcmp(path, "-") == 0)
+    if (strcmp(path, "-") == 0) {
         source = STDIN_FILENO;
-    if (source == STDIN_FILENO && was_closed[STDIN_FILENO])
-        die(EBADF, "cannot send '%s'", path);
-    if (source == STDIN_FILENO)
-        found = fstat(source, &status) == 0;
-    else /* may we read it, as the user for whom open will look (faccessat(2), AT_EACCESS)? */
-        found = stat(path, &status) == 0 && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
-    if (!found)
+        if (was_closed[STDIN_FILENO])
+            die(EBADF, "cannot send '%s'", path);
+    } else if (stat(path, &status) != 0 || faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0) /* EACCES: as open would */
         die(errno, "cannot send '%s'", path);
-    if (S_ISDIR(status.st_mode))
+    else if (S_ISDIR(status.st_mode))
         die(EISDIR, "cannot send '%s'", path);
-    if (S_ISSOCK(status.st_mode) && source != STDIN_FILENO)
+    else if (S_ISSOCK(status.st_mode))
         die(ENXIO, "cannot send '%s'", path);
-    if (keep_serving && (!S_ISREG(status.st_mode) || source == STDIN_FILENO))
+    if (keep_serving && (source == STDIN_FILENO || !S_ISREG(status.st_mode)))
         die(0, "cannot send '%s' with -k, which needs the name of a regular file", path);
 }
 
-/* Opens the file, only now that there is a client. A regular file is sent at its present length. Anything else is read
- * until end-of-file: a pipe, a device, standard input, or a file in /proc, which claims to be empty but is not. */
+/* Opens the file, now that there is a client. A regular file is sent at its present length. Anything else is read until
+ * end-of-file: a pipe, a device, standard input, or a file in /proc, which claims to be empty but is not. Ends the
+ * program if that fails. */
 static void open_source(void)
 {
-    /* O_NONBLOCK: opening a FIFO does not wait for its writer. read_source waits, and notices if the client leaves
-     * meanwhile. But open has to wait while somebody has a lease on the file (fcntl(2), F_SETLEASE). */
+    /* With O_NONBLOCK, opening a FIFO does not wait for its writer. read_source waits, and watches the client. */
     if (source < 0)
         source = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    if (source < 0 && errno == EAGAIN)
+    if (source < 0 && errno == EAGAIN) /* somebody has a lease on the file, which ends soon (fcntl(2), F_SETLEASE) */
         source = open(path, O_RDONLY | O_NOCTTY);
     if (source < 0 || fstat(source, &source_status) != 0)
         die(errno, "cannot open '%s'", path);
@@ -380,34 +383,33 @@ static void open_source(void)
         left_in_file = source_status.st_size;
 }
 
-/* Reads the next bytes of the file into BLOCK, MOST of them at most, and waits for a silent pipe as long as it takes.
- * Returns how many, 0 at the end of the file. Ends the program if CONNECTION is lost meanwhile. */
-static size_t read_source(int connection, char *block, size_t most)
+/* Reads the next bytes of the file into BLOCK, SIZE of them at most, and waits for a silent pipe as long as it takes.
+ * Returns how many, 0 at the end of the file. Ends the program if the file cannot be read, or CONNECTION is lost. */
+static size_t read_source(int connection, char *block, size_t size)
 {
     ssize_t count = -1;
-    bool ready = false;
 
-    if (left_in_file >= 0 && left_in_file < (off_t)most)
-        most = (size_t)left_in_file;
+    if (left_in_file >= 0 && left_in_file < (off_t)size)
+        size = (size_t)left_in_file;
     while (count < 0) {
-        ready = wait_a_tick(source, POLLIN); /* without this, a FIFO without a writer would seem to be at its end */
-        if (ready)
-            count = read(source, block, most);
-        if (ready && count < 0 && errno != EAGAIN && errno != EINTR)
-            die(errno, "cannot read '%s'", path);
-        if (ready && count < 0)
-            (void)wait_a_tick(-1, 0); /* poll said ready in vain: we must not spin */
-        /* Is the connection still there? A send of 0 bytes sends nothing, but after a reset it fails. */
-        if (!ready && send(connection, block, 0, MSG_DONTWAIT) < 0 && errno != EAGAIN)
-            lose_client(errno);
         show_progress();
+        if (!wait_a_tick(source, POLLIN)) { /* a read of a FIFO that has had no writer yet would return 0 */
+            /* A probe: a send of 0 bytes sends nothing, but fails if the connection has been reset. */
+            if (send(connection, block, 0, MSG_DONTWAIT) < 0 && errno != EAGAIN)
+                lose_client(errno);
+        } else if ((count = read(source, block, size)) < 0) {
+            if (errno != EAGAIN && errno != EINTR)
+                die(errno, "cannot read '%s'", path);
+            (void)wait_a_tick(-1, 0); /* poll said ready in vain: we must not spin */
+        }
     }
     if (left_in_file > 0)
         left_in_file -= count;
     return (size_t)count;
 }
 
-/* Ends the program if the file had fewer bytes than it claimed to have. Warns if it was written to meanwhile. */
+/* Compares a regular file with what it was when it was opened. Ends the program if it had fewer bytes. Warns if
+ * somebody has written to it meanwhile. */
 static void compare_source(void)
 {
     const intmax_t size = source_status.st_size;
@@ -427,23 +429,24 @@ static void compare_source(void)
 
 /* ---- Many clients at once: -k ---------------------------------------------------------------------------------- */
 
-/* Serves each client in a process of its own, which does just what the server for one client does. A signal to this
- * process alone ends it, and its children finish; Ctrl-C in a terminal goes to all of them. */
+/* Serves each client in a child process, which does what the server for one client does. Never returns: a signal ends
+ * it. A signal to this process alone lets the children finish. Ctrl-C in a terminal goes to the children, too. */
 static void serve_many(int listener)
 {
     int children = 0, connection, status;
     pid_t child;
 
     for (;;) {
-        while (children > 0 && waitpid(-1, &status, children < CLIENTS_MAX ? WNOHANG : 0) > 0) {
-            children--;
-            if (WIFSIGNALED(status)) /* any other end a child can tell itself */
-                warn(0, "a client's process was ended by signal %d: %s", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        /* Forget the children that have ended. If there are too many, wait until one has. */
+        while (waitpid(-1, &status, children < CLIENTS_MAX ? WNOHANG : 0) > 0) {
+            if (children > 0) /* we may also have children of a shell that has become this program (exec) */
+                children--;
+            if (WIFSIGNALED(status)) /* of any other end, the child itself tells */
+                warn(0, "a child process was ended by signal %d: %s", WTERMSIG(status), strsignal(WTERMSIG(status)));
         }
         connection = accept_client(listener);
         if (connection < 0)
             continue; /* nobody has come: look after the children again */
-        client = client == 0 ? connection : client + 1; /* each has a number of its own */
         child = fork();
         if (child == 0) {
             close(listener);

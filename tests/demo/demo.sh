@@ -260,9 +260,8 @@ draw() {
             text = $0
             sub(/^[^ ]+ +[^ ]+ +[^ ]+ +/, "", text)
             sub(/ +\(send queue.*/, "", text)
-            if (length(text) > 44) sub(/microseconds/, "us", text)
             text = substr(text, 1, 44)
-            if (text ~ /^(total|waits for room):/) next
+            if (text ~ /^total:/) next
             end_run()
             if (from != "" && text ~ from) from = ""
         }
@@ -311,8 +310,7 @@ show_pair() {
     play_pair -v
     draw 4
     echo
-    sed -n 's/^[^ ]* \([a-z]*\) .* total: \(.*\)/\1: \2/p
-        s/^[^ ]* \([a-z]*\) .* \(waits for room: .*\)/\1: \2/p' story
+    sed -n 's/^[^ ]* \([a-z]*\) .* total: \(.*\)/\1: \2/p' story
     cmp client.c log.txt || exit 1
     tell '' 'client.c and log.txt are identical.'
 }

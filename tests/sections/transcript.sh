@@ -60,7 +60,7 @@ transcript() {
 }
 
 # The trace (-v) tells the story in order, with the states of TCP, and few lines even for a large file. Its figures are
-# right: of a client that pauses, the server was blocked for at least as long; what is in a queue is said to be there.
+# right: what is in a queue is said to be there.
 test_traces() {
     make_file random 3000000
     began=$(date +%H:%M)
@@ -73,10 +73,9 @@ LISTEN listening
 ESTABLISHED accepted
 ESTABLISHED first bytes: N
 ESTABLISHED the send buffer is full: N bytes wait
-ESTABLISHED N more bytes accepted, after N microseconds
+ESTABLISHED N more bytes accepted
 ESTABLISHED last bytes: N in all
 - total: N bytes in N s, N MB/s
-- waits for room: N, N s in all
 FIN_WAIT1 or 2 half-close: FIN behind the last byte
 FIN_WAIT2 waits for the answer, and can still hear it
 FIN_WAIT2 acknowledgement received
@@ -91,18 +90,16 @@ END
         END { apart += apart < -30 ? 60 : 0; print apart; exit apart < -0.4 || apart > 0.4 }' p/server.err
     number='\([0-9.]*\)'
     sed -n "s/^.*total: $number bytes in $number s, $number MB.s\$/total \1 \2 \3/p
-        s/^.*waits for room: $number, $number s in all\$/waited \1 \2/p
         s/^.*the send buffer is full: $number bytes wait.*/full \1/p
-        s/^.* $number more bytes accepted, after $number microseconds.*/more \1 \2/p" p/server.err >totals
-    check 'bytes, seconds, rate, and how long the server was blocked' awk -v most="$milliseconds" '
+        s/^.* $number more bytes accepted.*/more \1/p" p/server.err >totals
+    check 'bytes, seconds and rate, and how many bytes waited' awk -v most="$milliseconds" '
         function size(n) { return n < 0 ? -n : n }
         { print }
         $1 == "full" { wait = $2 }
-        $1 == "more" { good = $2 > 0 && $2 <= wait && $3 >= 1000; blocked = $3 / 1e6 }
-        $1 == "total" { good = good && $2 == 3000000 && $3 >= 1.5 && $3 * 1000 <= most; seconds = $3
+        $1 == "more" { good = $2 > 0 && $2 <= wait }
+        $1 == "total" { good = good && $2 == 3000000 && $3 >= 1.5 && $3 * 1000 <= most
                         good = good && size($2 / $3 / 1e6 - $4) < 0.1 }
-        $1 == "waited" { good = good && $2 >= 1 && $3 >= 1.5 && $3 <= seconds && blocked <= $3 }
-        END { exit NR != 4 || !good }' totals
+        END { exit NR != 3 || !good }' totals
 
     run "$server" -v -b 64K -p 0 random @ "$client" -v -p PORT p/got
     check 'the client with -v' arrived random
