@@ -439,8 +439,7 @@ static void serve_many(int listener)
     for (;;) {
         /* Forget the children that have ended. If there are too many, wait until one has. */
         while (waitpid(-1, &status, children < CLIENTS_MAX ? WNOHANG : 0) > 0) {
-            if (children > 0) /* we may also have children of a shell that has become this program (exec) */
-                children--;
+            children--;
             if (WIFSIGNALED(status)) /* of any other end, the child itself tells */
                 warn(0, "a child process was ended by signal %d: %s", WTERMSIG(status), strsignal(WTERMSIG(status)));
         }

@@ -45,6 +45,17 @@ test_progress() { # early
     run "$peer" terminal sh -c 'echo $$ >pid; exec "$server" -k -p 0 random' @ "$peer" connect PORT buffers 8192 \
         get 2000000 sh 'sleep 0.8' eof put "$thanks" close says p/server.out '：I have' sh 'kill $(cat pid)'
     check 'nothing with -k' is "$s, $c, $(grep -c MB p/server.err)" '143, 0, 0'
+    : >shown
+    run sh -c '{
+        cat random
+        n=0
+        until [ "$(tr "\r" "\n" <shown | grep -c " 4.0 MB, ")" -ge 3 ] || [ $n = 100 ]; do
+            n=$((n + 1))
+            sleep 0.1
+        done
+    } | "$peer" terminal "$server" -b 0 -p 0 - 2>&1 >said | tee shown >&2' @ "$client" -b 0 -p PORT p/got
+    check 'a silent pipe: the rate sinks' is \
+        "$c, $(tr '\r' '\n' <shown | grep ' 4.0 MB, ' | sort -u | awk 'END { print (NR > 2) }')" '0, 1'
     set -- "$peer" listen send text sh 'sleep 0.8' send text fin get 30 @
     run "$@" "$client" -p PORT p/got
     check 'not into a file' said client ''
