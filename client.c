@@ -1,6 +1,7 @@
 /*
- * client.c - receives a file over TCP, puts it in place, and only then tells the server that it has it. A regular file
- * is whole or untouched: it is received into a temporary one beside it, which is flushed to disk and renamed over it.
+ * client.c - receives a file over TCP, puts it in place, and only then tells the server so. The file is received into a
+ * temporary file beside the destination. The temporary file is flushed to disk, and then renamed over the destination.
+ * So a regular destination is whole or untouched.
  *
  * Read server.c first, which says how to run the two, then this from top to bottom. After main come the steps of the
  * story in their order: socket, connect, read, rename, the reply, close. You can skip the last chapter.
@@ -103,7 +104,7 @@ static bool wait_until_connected(int connection, struct waiting *waiting, bool l
     int error = 0;
     socklen_t length = sizeof error;
 
-    while (!wait_a_tick(connection, POLLOUT)) {
+    while (!ready_within_a_tick(connection, POLLOUT)) {
         if (!keep_waiting(connection, waiting))
             return false;
         if (!last && waiting->waited >= limit) {
@@ -129,7 +130,7 @@ static int connect_to(const struct addrinfo *where, struct waiting *waiting, boo
     if (first)
         print("Trying to connect server");
     trace(connection, "connecting");
-    if (!set_reset_on_close(connection, true) || /* if we die, even a server that waits for its pipe learns of it */
+    if (!set_reset_on_close(connection, true) || /* if we die, the probe in the server's read_source fails */
         fcntl(connection, F_SETFL, O_NONBLOCK) != 0 || /* connect must not wait: wait_until_connected does, with poll */
         (connect(connection, where->ai_addr, where->ai_addrlen) != 0 && errno != EINPROGRESS && errno != EINTR) ||
         !wait_until_connected(connection, waiting, last))
@@ -226,8 +227,8 @@ static void receive_file(int connection)
 
 #ifdef LINUX
     /* To wake us for every segment costs more than to copy it. So read waits until half a block is here, or a tick is
-     * over (socket(7), SO_RCVLOWAT). Other systems would not return what is there when the tick is over. Not with a size
-     * of -b: meanwhile the server would use up the window, and wait. */
+     * over (socket(7), SO_RCVLOWAT). Other systems would not return what is there when the tick is over. Not with a
+     * size of -b: meanwhile the server would use up the window, and wait. */
     const int low_water = BLOCK_SIZE / 2;
     if (replaces && buffer_size == 0)
         (void)setsockopt(connection, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof low_water);

@@ -83,15 +83,20 @@ static bool keep_serving;                   /* -k, of the server */
 static int transcript = STDOUT_FILENO;      /* where the transcript goes; -1: it could not be written */
 static int progress_width;                  /* columns that the progress line takes on the terminal; 0: there is none */
 
-/* Waits until FD is ready for EVENTS (poll(2)), but no longer than a tick. Returns true if it is ready. With an FD of
- * -1, which poll ignores, this only lets a tick pass. */
-static bool wait_a_tick(int fd, short events)
+/* Lets a tick pass, where trying again at once would spin. */
+static void pause_a_tick(void)
+{
+    (void)poll(NULL, 0, TICK);
+}
+
+/* Waits until FD is ready for EVENTS (poll(2)), but no longer than a tick. Returns true if it is ready. */
+static bool ready_within_a_tick(int fd, short events)
 {
     struct pollfd wanted = { .fd = fd, .events = events };
     int ready = poll(&wanted, 1, TICK);
 
     if (ready < 0 && errno != EINTR)
-        sleep(1); /* the kernel has no memory for poll: asking again at once would spin */
+        sleep(1); /* the kernel has no memory for poll: to ask again at once would spin */
     return ready > 0;
 }
 
@@ -109,18 +114,20 @@ static bool write_all(int fd, const char *data, size_t length)
             data += count;
             length -= (size_t)count;
             said_ready = false;
-        } else if (errno == EAGAIN) /* some drivers always say ready: then let a tick pass, and do not spin */
-            said_ready = wait_a_tick(said_ready ? -1 : fd, POLLOUT);
-        else if (errno != EINTR)
+        } else if (errno == EAGAIN) {
+            if (said_ready)
+                pause_a_tick(); /* some drivers always say so */
+            said_ready = ready_within_a_tick(fd, POLLOUT);
+        } else if (errno != EINTR)
             return false;
     }
     return true;
 }
 
-/* Copies TEXT to TO and makes it harmless to a terminal: control characters become \xNN. These are the bytes below the
- * blank, 0x7f, and 0x80 to 0x9f. The latter stand behind a 0xc2 in UTF-8. Some terminals also obey them behind ASCII.
- * In FOREIGN text, which is from the network, everything but printable ASCII becomes \xNN. Returns the end of the copy,
- * which takes up to four times the room of TEXT. */
+/* Copies TEXT to TO and makes it harmless to a terminal: control characters become \xNN. Control characters are the
+ * bytes below the blank, 0x7f, and 0x80 to 0x9f. In UTF-8, 0x80 to 0x9f are control characters only right behind 0xc2.
+ * Right behind ASCII, some terminals obey them, too. In FOREIGN text, which is from the network, the backslash and
+ * everything beyond printable ASCII become \xNN. Returns the end of the copy, which takes up to four times the room. */
 static char *escape(char *to, const char *text, bool foreign)
 {
     bool after_ascii = true;
@@ -272,10 +279,14 @@ static void fill_standard_descriptors(void)
  * Calls only what a handler may call (signal-safety(7)). */
 static void end_by_signal(int signal_number)
 {
+    sigset_t all;
+
     if (temporary_name[0] != '\0')
         unlink(temporary_name);
     signal(signal_number, SIG_DFL);
-    raise(signal_number); /* SA_NODEFER has left it unblocked */
+    raise(signal_number);
+    sigfillset(&all);
+    sigprocmask(SIG_UNBLOCK, &all, NULL); /* a signal is blocked while its handler runs: it arrives here */
     _exit(128 + signal_number); /* reached only by process 1 of a container, which such a signal does not end */
 }
 
@@ -285,8 +296,7 @@ static void handle_signals(void)
     /* These end programs. SIGKILL does, too, but cannot be caught. */
     static const int deadly[] = { SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGALRM,
                                   SIGTERM, SIGUSR1, SIGUSR2, SIGSYS, SIGXCPU, SIGVTALRM, SIGPROF };
-    const struct sigaction action = { .sa_handler = end_by_signal, .sa_flags = SA_NODEFER };
-    struct sigaction before;
+    struct sigaction action = { .sa_handler = end_by_signal }, before;
 
     /* Without SIGPIPE, a write to a lost connection fails with EPIPE. Without SIGXFSZ, a write beyond a limit on file
      * sizes fails with EFBIG (write(2)). We may have inherited an ignored SIGCHLD: then waitpid finds no child. */
@@ -323,7 +333,7 @@ static struct {
 struct waiting {
     int64_t last_look;      /* when keep_waiting last looked at the clock; 0: not yet */
     int64_t waited;         /* how long there had been no progress at that time */
-    int64_t ack_progress;   /* what the function ack_progress returned at that time */
+    int64_t last_number;    /* what unacknowledged returned at that time */
     bool is_over;           /* the time was over, and one more call was to be made */
 };
 
@@ -349,8 +359,8 @@ static struct tcp_info connection_info(int fd)
 }
 #endif
 
-/* Returns how many bytes written to socket FD the other side's kernel has not acknowledged, or -1 if the system does
- * not tell. On Linux, FIN counts as one byte (tcp(7), SIOCOUTQ, another name for TIOCOUTQ). */
+/* Returns how many of the bytes written to socket FD are not yet acknowledged by the other side's kernel, or -1 if the
+ * system does not tell. On Linux, FIN counts as one byte (tcp(7), SIOCOUTQ, another name for TIOCOUTQ). */
 static int send_queue(int fd)
 {
     int bytes = -1; /* a call that fails leaves it so */
@@ -367,11 +377,11 @@ static int send_queue(int fd)
     return bytes;
 }
 
-/* Returns a number that changes with each ACK from the other side's kernel. It is 0 once everything is acknowledged,
- * FIN included, and -1 if the system does not tell.
+/* Returns a number that changes with each ACK from the other side's kernel. It is 0 once everything is acknowledged, on
+ * Linux FIN included, and -1 if the system does not tell.
  * gVisor, a kernel that looks like Linux, has no TIOCOUTQ for TCP. There the state of the connection tells that FIN is
  * acknowledged, and the measured round-trip time changes with each ACK. */
-static int64_t ack_progress(int fd)
+static int64_t unacknowledged(int fd)
 {
     int64_t number = send_queue(fd);
 
@@ -424,19 +434,19 @@ static void show_progress(void)
 /* Tells a loop that waits for the other side of socket FD, each time round, whether to go on. Returns true if so, and
  * false, with errno set to TIMED_OUT, if there was no progress for the time of -t. Each ACK from the other side's
  * kernel is progress.
- * We may have been stopped (Ctrl-Z) since the last time round, and what we wait for may have come meanwhile. So a time
- * round counts for two ticks at most, and when -t is over, the loop makes one more call. */
+ * We may have been stopped (Ctrl-Z) since the last time round, and what we wait for may have come meanwhile. So the
+ * time since then counts as two ticks at most. And when -t is over, the loop makes one more call before it gives up. */
 static bool keep_waiting(int fd, struct waiting *waiting)
 {
-    const int64_t now = microseconds(), two_ticks = 2 * TICK * 1000, number = ack_progress(fd);
+    const int64_t now = microseconds(), two_ticks = 2 * TICK * 1000, number = unacknowledged(fd);
     const bool was_over = waiting->is_over;
 
     if (waiting->last_look != 0)
         waiting->waited += now - waiting->last_look < two_ticks ? now - waiting->last_look : two_ticks;
-    if (number != waiting->ack_progress)
+    if (number != waiting->last_number)
         waiting->waited = 0;
     waiting->last_look = now;
-    waiting->ack_progress = number;
+    waiting->last_number = number;
     waiting->is_over = timeout > 0 && waiting->waited >= (int64_t)timeout * SECOND;
     show_progress();
     errno = TIMED_OUT;
@@ -540,12 +550,12 @@ static struct addrinfo *resolve(void)
     return list;
 }
 
-/* With ON, whoever closes socket FD from now on resets the connection: we, or the kernel after our death. With ON
- * false, close does the usual again. Returns true, or false with errno set.
+/* With ON, the last close of socket FD resets the connection: our own, or the kernel's after our death. With ON false,
+ * it does the usual again. Returns true, or false with errno set.
  * Usually close sends what is left and then FIN, which the other side reads as end-of-file. So a program that was
- * killed looks like one that has finished. With SO_LINGER on and its time 0, close throws away what was not sent and
- * sends RST (socket(7); RFC 9293, 3.10.5, ABORT). The other side gets the error ECONNRESET. Not a byte is added to the
- * data. */
+ * killed looks like one that has finished. With SO_LINGER on and its time 0, close throws away what is not acknowledged
+ * and sends RST (socket(7); RFC 9293, 3.10.5, ABORT). The other side gets the error ECONNRESET. This adds no byte to
+ * the data. */
 static bool set_reset_on_close(int fd, bool on)
 {
     const struct linger linger = { .l_onoff = on, .l_linger = 0 };
@@ -566,9 +576,10 @@ static void set_timeouts(int fd)
         die(errno, "cannot set up a connection");
 }
 
-/* Has our kernel ask the other side's every 15 seconds, while nothing moves on connection FD, whether it is still there
- * (RFC 9293, 3.8.4). So no firewall or NAT forgets the connection, and a dead machine is noticed while we wait for a
- * silent pipe. Nine of these probes may stay unanswered, or more if -t has time for them. All of it is best effort. */
+/* While nothing moves on connection FD, our kernel shall ask the other side's every 15 seconds whether it is still
+ * there (RFC 9293, 3.8.4). So no firewall or NAT forgets the connection, and a dead machine is noticed while we wait
+ * for a silent pipe. Nine of these probes may stay unanswered, or more if -t has time for them. All of it is best
+ * effort. */
 static void set_keepalive(int fd)
 {
     const int on = 1;
@@ -605,13 +616,13 @@ static void print_buffers(int fd)
     print("Recv buffer length ：%d", buffer_size_of(fd, SO_RCVBUF));
 }
 
-static bool sizes_are_printed; /* a name may have several addresses: only the first socket's sizes are printed */
+static bool sizes_are_printed; /* only the first socket's are: the server's listener, or the client's first address */
 
 /* Asks for buffers of -b bytes for socket FD. With -b 0 the kernel tunes both while the connection runs. The first
  * time, prints the sizes before and after. They are hardly ever what was asked for: Linux takes at most
  * net.core.wmem_max or rmem_max, doubles that for its own bookkeeping, and goes no lower than a floor (socket(7) names
- * old floors). Call it before listen or connect: the handshake then tells how large a window the buffer allows (tcp(7),
- * window scaling). Ends the program if that fails. */
+ * old floors). Before listen or connect this also counts for the window scale, which the handshake settles (tcp(7)).
+ * Ends the program if that fails. */
 static void set_buffers(int fd)
 {
     const bool printing = !sizes_are_printed;

@@ -9,9 +9,11 @@
  * shutdown, read, close. You can skip the last two chapters: the file that is sent, and many clients (-k).
  * TCP opens a connection with SYN. FIN says "that was all", RST (a reset) says "this connection is lost".
  *
- * From common.h, which client.c uses too, come print (for the transcript), trace (for -v), warn, die, and the options,
- * such as address and port. No call on a socket waits longer than a tick, 100 ms. keep_waiting and may_retry then say
- * whether the other side still has time. The transcript's wording is kept as it always was, odd as it is in places.
+ * print writes the transcript: the story in a few lines, on standard output. Its wording is kept as it always was, odd
+ * as it is in places. trace writes what happens on the socket, on standard error, if the user wants that (-v). Both
+ * come from common.h, which client.c uses too, and so do warn, die, and the options, such as address and port. No call
+ * on a socket waits longer than a tick, 100 ms. keep_waiting and may_retry then say whether the other side still has
+ * time.
  */
 #define PROGRAM "server" /* for common.h: how messages begin */
 
@@ -51,7 +53,7 @@ static const char *path;                /* the name of the file to send; - is st
 static int source = -1;                 /* that file, open for reading */
 static struct stat source_status;       /* its size and date when it was opened */
 static off_t left_in_file;              /* bytes of it that are still to be read; -1: it is read until end-of-file */
-static long client;                     /* the client's number in what we print; 0: there was none yet */
+static long client_number;              /* in what we print; 0: there was no client yet */
 static char host[64], service[8];       /* address_to_text writes an address and a port here */
 
 static int listen_for_clients(void);
@@ -64,7 +66,7 @@ static void close_connection(int connection);
 static void print_address(int listener);
 static void check_source(void);
 static void open_source(void);
-static size_t read_source(int connection, char *block, size_t most);
+static size_t read_source(int connection, char *block, size_t size);
 static void compare_source(void);
 static void serve_many(int listener);
 
@@ -109,9 +111,9 @@ static int listen_on(const struct addrinfo *where)
         return -1;
     set_buffers(listener);
 
-    /* From now on, an early end of this program resets the connections. So a client reads end-of-file only if we got as
-     * far as shutdown, which sends FIN without closing. On most systems, an accepted socket inherits the options of the
-     * listener. serve_client sets them again for the others. */
+    /* On most systems, an accepted socket inherits this. So if this program ends early, its kernel resets the
+     * connection to each client. A client reads end-of-file only if we get as far as shutdown, which sends FIN without
+     * closing. Some systems do not hand it on, so serve_client sets it again. */
     if (!set_reset_on_close(listener, true))
         return close_and_fail(listener);
 
@@ -128,8 +130,9 @@ static int listen_on(const struct addrinfo *where)
     return listener;
 }
 
-/* Returns a socket that listens on the first address for -a and -p that works. Ends the program if none does, or if the
- * port is taken (EADDRINUSE): a client that tries the addresses in the same order would find another server. */
+/* Returns a socket that listens on the first address for -a and -p that works. Ends the program if none does. If the
+ * port is taken on one address (EADDRINUSE), the next one is not tried: a client tries the taken address first, and
+ * would reach the program that holds it. */
 static int listen_for_clients(void)
 {
     struct addrinfo *list = resolve();
@@ -137,7 +140,7 @@ static int listen_for_clients(void)
 
     for (struct addrinfo *where = list; where != NULL && listener < 0 && error != EADDRINUSE; where = where->ai_next) {
         listener = listen_on(where);
-        /* Of several errors tell the first: getaddrinfo puts the best address first (RFC 6724). */
+        /* We tell that the port is taken, or else the first error: the best address comes first (RFC 6724). */
         if (listener < 0 && (error == 0 || errno == EADDRINUSE))
             error = errno;
     }
@@ -165,19 +168,20 @@ static int accept_client(int listener)
     socklen_t length = sizeof peer;
     int connection;
 
-    if (!wait_a_tick(listener, POLLIN))
+    if (!ready_within_a_tick(listener, POLLIN))
         return -1;
     connection = accept(listener, (struct sockaddr *)&peer, &length);
     if (connection >= 0) {
-        client = client == 0 ? connection : client + 1; /* the first has the number of its descriptor */
+        /* The first has the number of its descriptor: 0 to 2 are the standard ones, and 3 is the listener. */
+        client_number = client_number == 0 ? connection : client_number + 1;
         address_to_text(&peer, length);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         warn(errno, "cannot accept a connection");
         if (!keep_serving)
             exit(EXIT_FAILURE);
         sleep(1); /* others may give some back */
-    } else /* the client has gone again (accept(2), "Error handling"), or a firewall refuses it */
-        (void)wait_a_tick(-1, 0); /* if that goes on, we must not spin */
+    } else
+        pause_a_tick(); /* the client has gone again, or a firewall refuses it (accept(2), "Error handling") */
     return connection;
 }
 
@@ -185,19 +189,19 @@ static int accept_client(int listener)
 static void serve_client(int connection)
 {
     (void)set_reset_on_close(connection, true); /* if it fails, the client has already gone */
-    set_buffers(connection);
+    set_buffers(connection); /* not every system hands these on either */
     set_timeouts(connection);
     set_keepalive(connection);
     trace(connection, "accepted");
-    print("New client：%ld , IP %s , Port %s", client, host, service);
+    print("New client：%ld , IP %s , Port %s", client_number, host, service);
     open_source();
-    print("Start to send data '%s' to client %ld", path, client);
+    print("Start to send data '%s' to client %ld", path, client_number);
     send_file(connection);
     print("Send data done");
     half_close(connection);
     print("Output stream close");
     read_acknowledgement(connection);
-    print("%ld：%s", client, acknowledgement);
+    print("%ld：%s", client_number, acknowledgement);
     close_connection(connection);
 }
 
@@ -206,12 +210,12 @@ static _Noreturn void lose_client(int error)
 {
     if (error == EPIPE || error == ENOTCONN)
         error = ECONNRESET; /* what write and shutdown call EPIPE and ENOTCONN is a reset as well */
-    die(error, "client %ld did not receive all of '%s'", client, path);
+    die(error, "client %ld did not receive all of '%s'", client_number, path);
 }
 
-/* Writes the LENGTH bytes of DATA to CONNECTION, whose send buffer is full. write waits a tick at most. It returns how
- * many bytes went in by then, or fails with EAGAIN if none did. Returns that number, which is more than 0. Ends the
- * program if the client is lost. */
+/* send_file, below, calls this when the send buffer of CONNECTION is full and LENGTH bytes of DATA are left. Repeats
+ * write until at least one byte has gone in, and returns how many did. One write waits a tick at most, and fails with
+ * EAGAIN if nothing has gone in by then. Ends the program if the client is lost. */
 static ssize_t wait_for_room(int connection, const char *data, size_t length)
 {
     static bool traced; /* the first time is enough */
@@ -231,14 +235,15 @@ static ssize_t wait_for_room(int connection, const char *data, size_t length)
 
 /* Sends the file. A write returns once the bytes are in the socket's send buffer, long before the client has them. We
  * could leave everything to write: what fits goes in at once, and the writer waits with the rest. To see that happen,
- * we first send what fits without waiting (MSG_DONTWAIT), and wait only when nothing does. */
+ * we first use send. It is a write with flags, and with MSG_DONTWAIT it returns at once. Only when nothing fits, we
+ * wait. */
 static void send_file(int connection)
 {
     static char block[BLOCK_SIZE];
     size_t block_size = sizeof block, length;
 
-    /* With -b 0 the kernel lets the send buffer grow. In a small one that does not, a write of a large block would be
-     * woken for every acknowledgement. Twice the buffer was the fastest for all sizes that were measured. */
+    /* With -b 0 the kernel lets the send buffer grow. With a small one that does not, a write of a large block would be
+     * woken for every ACK. A block of twice the buffer was the fastest when it was measured for many sizes. */
     if (buffer_size > 0 && buffer_size_of(connection, SO_SNDBUF) < BLOCK_SIZE / 2)
         block_size = 2 * (size_t)buffer_size_of(connection, SO_SNDBUF);
     transfer.began = microseconds();
@@ -254,12 +259,12 @@ static void send_file(int connection)
             note_progress(connection, count);
         }
     end_transfer(connection);
-    compare_source();
+    compare_source(); /* before the half-close: if the file was too short, the client must see a reset */
 }
 
 /* The half-close. It puts a FIN behind the last byte: the client reads the rest of the file and then end-of-file. The
- * other direction stays open, and we can still read the client's answer (shutdown(2); RFC 9293, 3.6.1). Until that is
- * here, only this shutdown can send FIN. A close, even a crash, would send RST. */
+ * other direction stays open, and we can still read the client's answer (shutdown(2); RFC 9293, 3.6.1). Until the
+ * answer is here, nothing but this shutdown sends FIN. A close would send RST, and so does our kernel if we crash. */
 static void half_close(int connection)
 {
     if (shutdown(connection, SHUT_WR) != 0)
@@ -287,7 +292,7 @@ static void read_acknowledgement(int connection)
             break;
         if (count > 0)
             length += (size_t)count;
-        if (!all_delivered && ack_progress(connection) <= 0) { /* -1, too: the system does not tell */
+        if (!all_delivered && unacknowledged(connection) <= 0) { /* -1, too: the system does not tell */
             all_delivered = true;
             waiting = (struct waiting){ 0 };
             if (count < 0) /* the answer has not come together with the ACK of the FIN */
@@ -301,7 +306,7 @@ static void read_acknowledgement(int connection)
     if (memcmp(reply, acknowledgement, ACKNOWLEDGEMENT_LENGTH) != 0) {
         print_line(STDERR_FILENO, true, PROGRAM ": ", reason(error), length == 0 ?
                    "client %ld did not acknowledge the file" : "client %ld did not acknowledge the file, it said '%s'",
-                   client, reply); /* up to its first NUL */
+                   client_number, reply); /* up to its first NUL */
         exit(EXIT_FAILURE);
     }
     trace(connection, "acknowledgement received");
@@ -354,7 +359,7 @@ static void check_source(void)
         source = STDIN_FILENO;
         if (was_closed[STDIN_FILENO])
             die(EBADF, "cannot send '%s'", path);
-    } else if (stat(path, &status) != 0 || faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0) /* EACCES: as open would */
+    } else if (stat(path, &status) != 0 || faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0) /* as open asks */
         die(errno, "cannot send '%s'", path);
     else if (S_ISDIR(status.st_mode))
         die(EISDIR, "cannot send '%s'", path);
@@ -393,14 +398,14 @@ static size_t read_source(int connection, char *block, size_t size)
         size = (size_t)left_in_file;
     while (count < 0) {
         show_progress();
-        if (!wait_a_tick(source, POLLIN)) { /* a read of a FIFO that has had no writer yet would return 0 */
+        if (!ready_within_a_tick(source, POLLIN)) { /* a read of a FIFO that has had no writer yet would return 0 */
             /* A probe: a send of 0 bytes sends nothing, but fails if the connection has been reset. */
             if (send(connection, block, 0, MSG_DONTWAIT) < 0 && errno != EAGAIN)
                 lose_client(errno);
         } else if ((count = read(source, block, size)) < 0) {
             if (errno != EAGAIN && errno != EINTR)
                 die(errno, "cannot read '%s'", path);
-            (void)wait_a_tick(-1, 0); /* poll said ready in vain: we must not spin */
+            pause_a_tick(); /* poll said ready in vain */
         }
     }
     if (left_in_file > 0)
@@ -449,12 +454,12 @@ static void serve_many(int listener)
         child = fork();
         if (child == 0) {
             close(listener);
-            snprintf(trace_name, sizeof trace_name, PROGRAM "[%ld]", client);
+            snprintf(trace_name, sizeof trace_name, PROGRAM "[%ld]", client_number);
             serve_client(connection);
             exit(EXIT_SUCCESS);
         }
         if (child < 0) {
-            warn(errno, "no process for client %ld, which is turned away", client);
+            warn(errno, "no process for client %ld, which is turned away", client_number);
             (void)set_reset_on_close(connection, true);
         } else
             children++;
