@@ -18,7 +18,8 @@ server_faults=$root/tests/faults/server-faults client_faults=$root/tests/faults/
 LONG=${LONG-} SEED=${SEED-$(date +%s)}
 work=$PWD
 thanks='I have recv the data,Thank you'
-export root server client pair peer tamper server_faults client_faults LONG SEED work thanks
+FAULT_BOOK=$work/book
+export FAULT_BOOK root server client pair peer tamper server_faults client_faults LONG SEED work thanks
 
 # Prints the names of the sections, but for those that the sed command $1 deletes by what stands behind their brace.
 sections() { sed -n "/^test_/!d; $1; s/() .*//; s/^test_//p" "$root"/tests/sections/*.sh; }
