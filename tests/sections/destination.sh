@@ -144,12 +144,16 @@ test_traces_left() {
     moves reset trip/there/got 'mv trip/there trip/other; mkdir trip/there' trip/other/there/got
     moves arrive trip/file 'rm trip/file; ln -s other/got trip/file' trip/there/got
     # Writing to standard output instead would not help, and so it is not proposed.
-    for deed in 'rm -r there' 'rm -r there/got; mkdir there/got'; do
+    while read -r end deed; do
         mkdir there && echo old >there/got
-        run "$peer" listen put abc says p/client.out Recving sh "$deed" put def fin eof @ "$client" -p PORT there/got
-        check "$deed: one line" is "$c $(grep -c . p/client.err) $(grep -c -e '- >' p/client.err)" '1 1 0'
+        run "$peer" listen put abc says p/client.out Recving sh "$deed" put def "$end" eof @ "$client" -p PORT there/got
+        check "$deed, $end: one line" is "$c $(grep -c . p/client.err) $(grep -c -e '- >' p/client.err)" '1 1 0'
         rm -rf there
-    done
+    done <<'END'
+fin rm -r there
+reset rm -r there
+fin rm -r there/got; mkdir there/got
+END
 }
 
 # The client receives into $2, and while it does so, with its temporary file there, the shell does $3. Then all goes
