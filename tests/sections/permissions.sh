@@ -116,8 +116,7 @@ test_owners() {
 replaces() {
     old_file "$1"
     shift
-    run "$server" -p 0 text @ env "$@" "$client_faults" -p PORT place/kept
-    check "$*" arrived text place/kept
+    transfer "$*" text place/kept "$server" -p 0 text @ env "$@" "$client_faults" -p PORT place/kept
 }
 
 # What a file system refuses to change although it is right is no reason to fail, and what it is counts.

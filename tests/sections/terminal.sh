@@ -100,8 +100,7 @@ test_one_line() {
     shows "'ě€𝄞가/x'" "$client" -p 1 'ě€𝄞가/x'
     shows innocent "$client" -p 1 innocent
     cp text "$odd"
-    run "$server" -v -p 0 "$odd" @ "$client" -v -p PORT "$odd.got"
-    check 'a transfer' arrived "$odd" "$odd.got"
+    transfer 'a transfer' "$odd" "$odd.got" "$server" -v -p 0 "$odd" @ "$client" -v -p PORT "$odd.got"
     for side in server client; do
         check "a transfer: the $side" plain p/$side.out "$shown"
         check "a transfer: the trace of the $side" plain p/$side.err "$side "

@@ -7,8 +7,7 @@ test_transcripts() {
     report="Buffer length both set to 1025
 Send buffer length ：${sizes% *}
 Recv buffer length ：${sizes#* }"
-    run "$server" -p 0 text @ "$client" -p PORT
-    check 'without a name it is log.txt' arrived text log.txt
+    transfer 'without a name it is log.txt' text log.txt "$server" -p 0 text @ "$client" -p PORT
     transcript server "$report
 Waiting for connecting
 New client：4 , IP 127.0.0.1 , Port N
@@ -38,8 +37,7 @@ Client close"
         check "$side -b 0: nothing is set" is "$(sed 5q p/$side.out)" \
             "$sizes${newline}Buffer length left to the kernel$newline$sizes"
     done
-    run "$server" -p 0 text @ "$client" -p PORT -
-    check '-: the file alone on standard output' arrived text p/client.out
+    transfer '-: the file alone on standard output' text p/client.out "$server" -p 0 text @ "$client" -p PORT -
     check '-: the transcript on standard error' is "$(wc -l <p/client.err | tr -d ' ') $(tail -n 1 p/client.err)" \
         '11 Client close'
 
@@ -104,8 +102,7 @@ END
         $1 == "waited" { good = good && $2 >= 1 && $3 >= 1.5 && $3 <= seconds && blocked <= $3 }
         END { exit NR != 4 || !good }' totals
 
-    run "$server" -v -b 64K -p 0 random @ "$client" -v -p PORT p/got
-    check 'the client with -v' arrived random
+    transfer 'the client with -v' random p/got "$server" -v -b 64K -p 0 random @ "$client" -v -p PORT p/got
     check 'the buffer is full even if the client reads all the time' grep -q 'the send buffer is full' p/server.err
     story client <<'END'
 CLOSED connecting
