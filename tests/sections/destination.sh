@@ -31,7 +31,6 @@ test_destinations() {
         check "a FIFO ($fault)" arrived random piped
     done
     check 'a FIFO is still one' test -p pipe
-    transfer '- into a pipe' random p/got "$server" -p 0 random @ sh -c '"$client" -p "$0" - | cat >p/got' PORT
     check 'nothing is left' clean .
     # The trace and the file may not go to one place.
     for where in '- 2>&1 | cat' '- >out 2>&1' 'pipe 2>pipe & cat pipe; wait' '/dev/stderr 2>&1 | cat'; do

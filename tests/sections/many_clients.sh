@@ -149,24 +149,6 @@ END
         stop 15 $pid' 2
     unset FAULT
     check 'no process: it is said' grep -q '^server: no process for client 5, which is turned away: ' p/server.err
-
-    # There is no descriptor for the next client: the server says so, and does not spin. That client is reset when the
-    # server ends; or it is served, if there are more descriptors by then.
-    crowd 'no descriptor' 'ulimit -Sn 4' "$server_faults" 0 '
-        come_in_vain ended &
-        heard 1 "cannot accept a connection"
-        stop 15 $pid
-        wait' 0
-    if prlimit --pid $$ >/dev/null 2>&1; then
-        crowd 'a descriptor again' 'ulimit -Sn 4' "$server_faults" 0 '
-            come 1 pid
-            heard 1 "cannot accept a connection"
-            prlimit --pid $pid --nofile=64:
-            wait
-            stop 15 $pid' 1
-    else
-        skip 'a descriptor again (no prlimit that knows --pid)'
-    fi
 }
 
 # The processes of -k, and what a server -k gets from whoever starts it.

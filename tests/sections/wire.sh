@@ -31,15 +31,6 @@ test_wire() {
     run "$server" -p 0 text @ "$peer" connect PORT get 1 \
         sh '! "$client" -p PORT got 2>second && grep -q "'"$(why ECONNREFUSED)"'" second' eof put "$thanks" close
     check 'who comes while a client is served is refused' both 0 0
-    case $(nc -h 2>&1) in
-        *-N*) ;;
-        *) skip 'nc (not installed, or without -N)' && return ;;
-    esac
-    transfer 'nc as the client' random p/got \
-        "$server" -p 0 random @ sh -c 'echo "$1" | nc 127.0.0.1 "$0" >p/got' PORT "$thanks"
-    # nc does not let the kernel choose: it is given a port that was free a moment ago, and another if it no longer is.
-    transfer 'nc as the server' random p/got nc -N -l 127.0.0.1 PORT @ "$client" -p PORT p/got <random
-    on_gvisor || check 'nc as the server: the reply' same expected p/server.out # there it does not wait for one
 }
 
 # The server sends the file $1 to a peer that does what follows $2. It fails, and says that client 4 did not what $2
