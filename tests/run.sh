@@ -47,7 +47,8 @@ if [ "${1-}" != -s ]; then
     [ -z "$LONG" ] || limit=0
     # Nobody reads standard input, and if it is closed, no section shall find something else there.
     # yash reads its scripts, which are in UTF-8, in the locale that it finds when it begins.
-    LC_ALL=C.UTF-8 exec </dev/null "$root/tests/tools/run_sections" -j "${LANES-3}" -t "$limit" "$root/tests/run.sh" "$@"
+    LC_ALL=C.UTF-8 exec </dev/null \
+        "$root/tests/tools/run_sections" -j "${LANES-3}" -t "$limit" "$root/tests/run.sh" "$@"
 fi
 
 section=$2

@@ -4,8 +4,8 @@
 #     sh tests/bench/bench.sh                everything: some minutes on a quiet machine
 #     sh tests/bench/bench.sh large          only this section; there are large and delay
 #
-# In the environment: SIZE (512) of the large file in MiB, and how many ROUNDS (15). The files are in memory: in /dev/shm,
-# or else in TMPDIR. A copy that differs from its original ends the run.
+# In the environment: SIZE (512) of the large file in MiB, and how many ROUNDS (15). The files are in memory: in
+# /dev/shm, or else in TMPDIR. A copy that differs from its original ends the run.
 set -u
 export LC_ALL=C
 

@@ -309,8 +309,8 @@ show_killed() {
     play tests/tools/peer listen send half say 'half is written, and now: kill -KILL' sh 'kill -KILL $PPID' @ \
         tests/tools/peer connect PORT into plain say 'read() returns 0: end-of-file' close say 'close() returns 0'
     draw_all 2 ''
-    tell "The client's file has $(wc -c <plain | tr -d ' ') of the $(wc -c <client.c | tr -d ' ') bytes of client.c." '' \
-        'Our server is killed half-way, while it sends what comes from a pipe. Its end is' \
+    tell "The client's file has $(wc -c <plain | tr -d ' ') of the $(wc -c <client.c | tr -d ' ') bytes of client.c."
+    tell '' 'Our server is killed half-way, while it sends what comes from a pipe. Its end is' \
         'a reset, which no receiver can take for the end of a file:' ''
     echo 'the old file' >log.txt
     mkfifo pipe

@@ -1,5 +1,5 @@
-# calls.sh - the system calls of the programs in their order, as tests/faults/faults.h notes them in a book; what becomes
-# of those that fail; and other kernels and file systems, which it imitates.
+# calls.sh - the system calls of the programs in their order, as tests/faults/faults.h notes them in a book; what
+# becomes of those that fail; and other kernels and file systems, which it imitates.
 # shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # Nothing is done before what it depends on.
@@ -57,7 +57,8 @@ test_failures() {
             said client "client: 'kept' is complete but not safely on disk, *: $(why "${fault##* }")"
     done
     # In a directory that may not be read, a FIFO takes the place of the new file: opening it must not wait.
-    run "$server" -p 0 text @ "$peer" limit 20 env PLACE=slipped FAULT="open $opened EACCES" "$client_faults" -p PORT got
+    run "$server" -p 0 text @ \
+        "$peer" limit 20 env PLACE=slipped FAULT="open $opened EACCES" "$client_faults" -p PORT got
     check 'a FIFO in the place of the new file' less "$c" 2
     with_fault 'sleep 1 EINTR' -d 1 kept
     check 'an interrupted -d' arrived text kept

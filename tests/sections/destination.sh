@@ -174,7 +174,7 @@ moves() {
     shift 2
     run "$peer" listen send random sh "$deed" send random "$@" @ \
         sh -c 'echo $$ >pid; exec "$client" -p "$0" "$1"' PORT "$to"
-    check "$how, $deed" is "$c $(cmp $content "$where")" "$status "
+    check "$how, $deed" is "$c $(cmp "$content" "$where")" "$status "
     check "$how, $deed: nothing is left" is "$(find "${where%%/*}" -type f ! -path "$where")" ''
 }
 
@@ -184,7 +184,8 @@ test_rename() {
     while read -r error hint; do
         old_file 644
         run "$server" -p 0 text @ env FAULT="rename 1 $error" "$client_faults" -p PORT place/kept
-        check "$error from rename" kept "client: cannot put 'place/kept' in place: $(why "$error")${hint:+ $hint}" place/kept
+        check "$error from rename" \
+            kept "client: cannot put 'place/kept' in place: $(why "$error")${hint:+ $hint}" place/kept
         check "$error from rename: the server knows" is "$s" 1
     done <<'END'
 EBUSY (client - >FILE writes into it)

@@ -53,8 +53,8 @@ come_in_vain() {
     ! "$peer" connect "$port" wait "$1" eof 2>/dev/null || echo 'a peer sees no reset'
 }
 
-# Sends the signal of number $1 to the server or, if $2 is 0, to all its processes, as Ctrl-C in a terminal does. The server ends
-# by it at once, whoever is being served, and takes no new clients.
+# Sends the signal of number $1 to the server or, if $2 is 0, to all its processes, as Ctrl-C in a terminal does. The
+# server ends by it at once, whoever is being served, and takes no new clients.
 stop() {
     echo "$1" >signal
     kill "-$1" "$2"

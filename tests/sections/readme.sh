@@ -154,7 +154,8 @@ test_readme() {
     if [ -z "${IN_NAMESPACE-}" ]; then
         alone "$root/tests/tools/packets" wire readlink /proc/self/ns/net
         if [ "$status" = 0 ] && [ "$(cat out)" != "$(readlink /proc/self/ns/net)" ]; then
-            LC_ALL=C.UTF-8 IN_NAMESPACE=yes exec "$root/tests/tools/packets" wire sh "$root/tests/run.sh" -s readme 2>/dev/null
+            LC_ALL=C.UTF-8 IN_NAMESPACE=yes \
+                exec "$root/tests/tools/packets" wire sh "$root/tests/run.sh" -s readme 2>/dev/null
         fi
     fi
     exec 2>&1 3>&- 4>&- # the connection is descriptor 4 where nothing is inherited

@@ -3,7 +3,8 @@
 
 # The file $1 arrives, sent with -b $2 and received with -b $3.
 crosses() {
-    transfer "$(bytes "$1") bytes with -b $2 and $3" "$1" p/got "$server" -p 0 -b "$2" "$1" @ "$client" -p PORT -b "$3" p/got
+    transfer "$(bytes "$1") bytes with -b $2 and $3" "$1" p/got \
+        "$server" -p 0 -b "$2" "$1" @ "$client" -p PORT -b "$3" p/got
 }
 
 # A file of any size, around those of blocks and buffers too, arrives as it was, through buffers of all sizes.

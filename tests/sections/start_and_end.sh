@@ -78,7 +78,8 @@ test_process_1() {
         return
     fi
     for signal in INT TERM; do
-        alone "$@" sh -c '(until grep -q Waiting out; do sleep 0.1; done; kill -$0 1) & exec "$server" -p 0 text' $signal
+        alone "$@" sh -c \
+            '(until grep -q Waiting out; do sleep 0.1; done; kill -$0 1) & exec "$server" -p 0 text' $signal
         check "the server: SIG$signal" matches "$status" 1[34][03]
         rm -f go
         run "$peer" listen put abc says p/client.err Recving sh ': >go' eof @ \

@@ -80,8 +80,9 @@ begin_slow() {
     # The file, -b of the server, how much of it a peer reads in the time of -t before it acknowledges, and the machine:
     # noqueue is one where nothing tells how long the send queue is.
     while read -r file b step machine; do
-        begin "$file.$b.$machine" env PLACE="$machine" "$server_faults" -v -t "$server_patience" -b "$b" -p 0 "$file" @ \
-            "$peer" connect PORT buffers 4096 slow $((step / $1)) "$file.$b.$machine/file" put "$thanks" close
+        place=$file.$b.$machine
+        begin "$place" env PLACE="$machine" "$server_faults" -v -t "$server_patience" -b "$b" -p 0 "$file" @ \
+            "$peer" connect PORT buffers 4096 slow $((step / $1)) "$place/file" put "$thanks" close
     done <<'END'
 small 1025 180000 any
 small 64K 240000 any
@@ -147,11 +148,11 @@ test_slow() { # early
 sends() {
     what=$1
     shift
-    begin $w sh -c "echo \$\$ >$w.pid"'; exec "$@"' - "$server" -b 64K -t 4 -p 0 $what @ "$@"
+    begin "$w" sh -c "echo \$\$ >$w.pid"'; exec "$@"' - "$server" -b 64K -t 4 -p 0 "$what" @ "$@"
 }
 
 # Begins the run $w of a client that is to be stopped, as it receives from a peer that does $*.
-receives() { begin $w "$peer" "$@" @ sh -c "echo \$\$ >$w.pid"'; exec "$@"' - "$client" -t 4 -p PORT $w/got; }
+receives() { begin "$w" "$peer" "$@" @ sh -c "echo \$\$ >$w.pid"'; exec "$@"' - "$client" -t 4 -p PORT "$w/got"; }
 
 # Time in which a program is stopped (Ctrl-Z) is not time in which it waits: what it waits for may have come meanwhile,
 # or comes a moment after it goes on. Each of these is stopped for longer than -t while it waits.
@@ -164,20 +165,22 @@ test_stopped() { # early
             go="kill -CONT \$(cat $w.pid)"
             [ $when = meanwhile ] || stop="$stop; $go; sleep 0.5" go=:
             case $w in
-                client*) sends text sh -c "$stop"'; exec "$@"' - "$peer" connect PORT sh "$go" eof put "$thanks" close ;;
+                client*)
+                    sends text sh -c "$stop"'; exec "$@"' - "$peer" connect PORT sh "$go" eof put "$thanks" close
+                    ;;
                 answer*) sends text "$peer" connect PORT eof sh "$stop" put "$thanks" sh "$go" close ;;
                 room*) sends random "$peer" connect PORT get 1 sh "$stop" get 50000 sh "$go" eof put "$thanks" close ;;
                 pipe*)
-                    mkfifo $w.pipe
-                    (printf abc && until [ -e $w.end ]; do sleep 0.1; done) >$w.pipe &
-                    sends $w.pipe "$peer" connect PORT get 3 sh "$stop; : >$w.end" sh "$go" eof put "$thanks" close
+                    mkfifo "$w.pipe"
+                    (printf abc && until [ -e "$w.end" ]; do sleep 0.1; done) >"$w.pipe" &
+                    sends "$w.pipe" "$peer" connect PORT get 3 sh "$stop; : >$w.end" sh "$go" eof put "$thanks" close
                     ;;
                 data*) receives listen send text sh "$stop" send text sh "$go" fin get 30 ;;
                 end*) receives listen send text sh "$stop" fin sh "$go" get 30 ;;
                 connection*) # the client's kernel asks again after 1, 3 and 7 seconds
                     [ $when = afterwards ] || stop="${stop%; sleep 5}" go="sleep 5; $go"
                     sh -c "$stop; : >$w.room" &
-                    receives full $w.room sh "$go" send text fin get 30
+                    receives full "$w.room" sh "$go" send text fin get 30
                     ;;
             esac
         done

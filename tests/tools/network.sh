@@ -3,14 +3,14 @@
 # whole file arrives, or the side that can know says that it did not. What gets lost, doubled, damaged or out of order
 # on the way is mended below our programs, and not tried here.
 #
-#     sh tests/tools/network.sh                            LONG=1 in the environment: also what takes two and a half minutes
-#     sh tests/tools/network.sh run 'OPTION...' COMMAND    runs COMMAND at the near end of a cable with options of tests/tools/cable
+#     sh tests/tools/network.sh                            with LONG=1 also what takes two and a half minutes
+#     sh tests/tools/network.sh run 'OPTION...' COMMAND    runs COMMAND at the near end of tests/tools/cable with options
 #
-# Needs server, client, tests/tools/run_pair and tests/tools/cable, which is the cable; see there what it does to packets. COMMAND finds
-# in FAR what to put before a command for the far end. To try a round trip of 20 ms (10 there and 10 back):
+# Needs server, client, tests/tools/run_pair and tests/tools/cable; see there what it does to packets. COMMAND finds in
+# FAR what to put before a command for the far end. To try a round trip of 20 ms (10 there and 10 back):
 #
-#     sh tests/tools/network.sh run '-d 10' tests/tools/run_pair DIRECTORY sh -c 'exec $FAR ./server -a 10.77.0.2 -b 64K -p 0 FILE' @ \
-#         ./client -a 10.77.0.2 -b 64K -p PORT /dev/null
+#     sh tests/tools/network.sh run '-d 10' tests/tools/run_pair DIRECTORY \
+#         sh -c 'exec $FAR ./server -a 10.77.0.2 -p 0 FILE' @ ./client -a 10.77.0.2 -p PORT /dev/null
 #
 # In that form it exits with the status of COMMAND, or with 77 where this cannot be done.
 #
