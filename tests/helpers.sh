@@ -12,15 +12,18 @@ newline='
 # ---- Running programs ---------------------------------------------------------------------------------------------
 
 # Runs a server and a client, as in `run "$server" -p 0 text @ "$client" -p PORT p/got`; tests/tools/run_pair.c says
-# what may stand there. Then looks at what is left of that in the directory p.
+# what may stand there. Then looks at what is left of that in the directory p. Programs with faults.h write into book.
 run() {
-    [ ! -e got ] || rm -rf got # run_pair itself removes p/got
+    rm -rf got book # run_pair itself removes p/got
     "$pair" p "$@" || {
         failed=$((failed + 1))
         echo "FAILED: $section: the pair did not end by itself: $*"
     }
     look p
 }
+
+# Begins such a run, whose directory is $1: look looks at it after wait.
+begin() { "$pair" "$@" >said 2>&1 & }
 
 # Looks at the run that is left in the directory $1: sets s and c to the statuses of server and client, and
 # milliseconds, from the start of the server to the end of both.
@@ -55,15 +58,14 @@ as_nobody() {
     fi
 }
 
-# Runs the shell script $1 as the only client of a server -k that sends text, which it stops at the end. There,
-# $port is the port, and $pid the server. What follows are more words for the server, $text of its own instead.
-beside_server() {
+# Runs the server $2..., and beside it the shell script $1, in which $port is its port and $pid the server. Stops that
+# at the end.
+beside() {
     script=$1
     shift
-    run sh -c 'echo $$ >pid; exec "$@" >/dev/null' - "$server" -k -t 100 -p 0 "$@" @ \
-        sh -c 'port=$0 pid=$(cat pid); rm pid
+    run sh -c 'echo $$ >pid; exec "$@"' - "$@" @ sh -c 'port=$0 pid=$(cat pid)
 '"$script"'
-kill $pid' PORT
+status=$?; kill $pid; exit $status' PORT
 }
 
 # ---- Checks, and what can stand behind them -----------------------------------------------------------------------
@@ -79,11 +81,13 @@ check() {
     fi
     failed=$((failed + 1))
     echo "FAILED: $section: $name"
-    echo "    $*"
-    sed 's/^/    /' check.out
-    for file in $last; do
-        head -n 30 "$file" | tr -d '\000-\010\013-\037' | sed "s,^,    ${file##*/}: ,"
-    done
+    { # a large file is not shown as a whole
+        echo "$*"
+        cat check.out
+        for file in $last; do
+            head -n 30 "$file" | tr -d '\000-\010\013-\037' | sed "s,^,${file##*/}: ,"
+        done
+    } 2>/dev/null | head -c 4000 | awk '{ print "    " $0 }'
 }
 
 # Says that $1 is not tested here, and why.
@@ -128,16 +132,16 @@ ended() { both "$1" "$2" && said "$3" "$4"; }
 # Both ended with status 0, and what the client made is the file $1.
 arrived() { both 0 0 && same "$1" "${2-$p/got}"; }
 
-# The client ended with status 1, said what $1 matches, and left what was there before, the line "old" in the file kept.
-kept() { is "$c" 1 && said client "$1" && is "$(cat kept)" old && clean .; }
+# The client ended with status 1 and said what $1 matches, and the file kept (or $2) still holds the line "old".
+kept() { is "$c" 1 && said client "$1" && is "$(cat "${2-kept}")" old && clean .; }
 
-# The client ended with status 1 before the server was bothered, and said $1; place/kept (old_file) is still the old one.
-refused() { is "$c $s" '1 none' && said client "$1" && is "$(cat place/kept)" old && clean place; }
+# The same of place/kept (old_file), and no server was asked.
+refused() { is "$s" none && kept "$1" place/kept; }
 
 # How often $1 was called, as the file `book` counts it: the number of the last of these calls.
 last_call() { awk -v name="$1" '$1 == "call" && $2 == name { n = $3 } END { print n }' book; }
 
-# No file is left beside the destination that a client received in the directory $1.
+# No temporary file of a client is left in the directory $1.
 clean() { is "$(find "$1" -name '.client-*')" ''; }
 
 # There are lines in the file $1, and each of them is one of the lines that follow.
@@ -163,11 +167,12 @@ refuses() {
     check "$*" fails_with "$wanted" "$message"
 }
 
-# Sends the file $1 with -b $2 and receives with -b $3, into $4 (p/got). It must be in $5 then, once process $6 has ended.
-crosses() {
-    run "$server" -p 0 -b "$2" "$1" @ "$client" -p PORT -b "$3" "${4-p/got}"
-    [ $# -lt 6 ] || wait "$6"
-    check "$1 with -b $2 and $3 into ${4-p/got}" arrived "$1" "${5-${4-p/got}}"
+# Runs the pair $4... and checks, under the name $1, that the file $2 has arrived as $3.
+transfer() {
+    about=$1 sent=$2 received=$3
+    shift 3
+    run "$@"
+    check "$about" arrived "$sent" "$received"
 }
 
 # ---- Files, and the machine ---------------------------------------------------------------------------------------
@@ -184,7 +189,7 @@ old_file() { rm -rf place && mkdir place && echo old >place/kept && chmod "$1" p
 # The text of the error $1, say EIO, in the words of the C library that the programs are built with.
 why() { "$peer" strerror "$1"; }
 
-# What the file $1 is: mode, owner, group, and whether it has an access control list.
+# What the files are: mode, owner, group, and whether it has an access control list.
 state() { "$tamper" state "$@"; }
 
 # Prints those of the calls in the book (FAULT_BOOK) that are among the words, in their order; the same again only once.

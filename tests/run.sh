@@ -18,7 +18,8 @@ server_faults=$root/tests/faults/server-faults client_faults=$root/tests/faults/
 LONG=${LONG-} SEED=${SEED-$(date +%s)}
 work=$PWD
 thanks='I have recv the data,Thank you'
-export root server client pair peer tamper server_faults client_faults LONG SEED work thanks
+FAULT_BOOK=$work/book
+export FAULT_BOOK root server client pair peer tamper server_faults client_faults LONG SEED work thanks
 
 # Prints the names of the sections, but for those that the sed command $1 deletes by what stands behind their brace.
 sections() { sed -n "/^test_/!d; $1; s/() .*//; s/^test_//p" "$root"/tests/sections/*.sh; }
@@ -46,7 +47,8 @@ if [ "${1-}" != -s ]; then
     [ -z "$LONG" ] || limit=0
     # Nobody reads standard input, and if it is closed, no section shall find something else there.
     # yash reads its scripts, which are in UTF-8, in the locale that it finds when it begins.
-    LC_ALL=C.UTF-8 exec </dev/null "$root/tests/tools/run_sections" -j "${LANES-3}" -t "$limit" "$root/tests/run.sh" "$@"
+    LC_ALL=C.UTF-8 exec </dev/null \
+        "$root/tests/tools/run_sections" -j "${LANES-3}" -t "$limit" "$root/tests/run.sh" "$@"
 fi
 
 section=$2

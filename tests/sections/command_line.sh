@@ -22,22 +22,20 @@ test_options() {
     fi
     for program in "$server" "$client"; do
         alone "$program" -h
-        check "$program -h" is "$status, $(cat err)" '0, '
-        check "$program -h tells of each option" is "$(grep -c '^  -[abhptv]' out)" 6
-        check "$program -h: no wider than 80 columns" is "$(awk 'length > 80' out)" ''
+        check "$program -h tells of each option, in 80 columns" is \
+            "$status $(grep -c '^  -[abhptv]' out)$(cat err)$(awk 'length > 80' out)" '0 6'
         cp out help
         alone "$program" --help
-        check "$program --help" is "$status, $(cat err)$(cmp out help)" '0, '
+        check "$program --help" is "$status$(cat err)$(cmp out help)" 0
     done
     printf 'odd name\n' >-p
     run "$server" -p 0 -- -p @ "$client" -p PORT -- -t
     check '-- ends the options' arrived ./-p ./-t
-    run "$server" -p 0 -t 2147483647 text @ "$client" -t 2147483647 -b 2097151K -d 1 -p PORT p/got
-    check 'the largest numbers' arrived text
+    transfer 'the largest numbers' text p/got \
+        "$server" -p 0 -t 2147483647 -b 2047M text @ "$client" -t 2147483647 -b 2097151K -d 1 -p PORT p/got
     check '-d: the server waits for so long' at_least "$milliseconds" 1000
     check '2097151K' grep -q '^Buffer length both set to 2147482624$' p/client.out
-    alone "$peer" hold "$client" -p PORT -b 2047M
-    check '2047M' grep -q '^Buffer length both set to 2146435072$' out
+    check '2047M' grep -q '^Buffer length both set to 2146435072$' p/server.out
     run "$peer" listen send text sh 'sleep 1' fin get 30 @ "$client" -t 0 -p PORT p/got
     check '-t 0: for as long as it takes' arrived text
     # Someone else may take the port in the moment between: then another one is tried.

@@ -1,13 +1,19 @@
 # source.sh - what can be sent.
 # shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
+# The file $1 arrives, sent with -b $2 and received with -b $3.
+crosses() {
+    transfer "$(bytes "$1") bytes with -b $2 and $3" "$1" p/got \
+        "$server" -p 0 -b "$2" "$1" @ "$client" -p PORT -b "$3" p/got
+}
+
 # A file of any size, around those of blocks and buffers too, arrives as it was, through buffers of all sizes.
 test_files() { # long
     make_file random 1200000
-    for size in 0 1 1025 4609 65536 524287 524288 524289 1048577; do
-        head -c $size random >file-$size
-        crosses file-$size 1025 1025
-        crosses file-$size 0 0
+    for size in 0 1 1025 65536 524288 1048577; do
+        head -c $size random >file
+        crosses file 1025 1025
+        crosses file 0 0
     done
     crosses "$server" 1025 1025 # a program has bytes of all values
     # Not a small send buffer and a large receive buffer: every few kB would wait for a delayed acknowledgement of TCP.
@@ -27,21 +33,18 @@ test_sources() {
     make_file random 300000
     head -c 9000000 /dev/zero >zeros
     mkfifo fifo
-    run sh -c 'cat random | "$server" -p 0 -' @ "$client" -p PORT p/got
-    check 'a pipe' arrived random
+    transfer 'a pipe' random p/got sh -c 'cat random | "$server" -p 0 -' @ "$client" -p PORT p/got
     tail -c +6 text >rest
-    run sh -c '(dd bs=1 count=5 of=beginning 2>said && exec "$server" -p 0 -) <text' @ "$client" -p PORT p/got
-    check 'standard input, a file of which something was read' arrived rest
+    transfer 'standard input, a file of which something was read' rest p/got \
+        sh -c '(dd bs=1 count=5 of=beginning 2>said && exec "$server" -p 0 -) <text' @ "$client" -p PORT p/got
     cat random >fifo &
-    run "$server" -p 0 fifo @ "$client" -p PORT p/got
+    transfer 'a FIFO' random p/got "$server" -p 0 fifo @ "$client" -p PORT p/got
     wait $!
-    check 'a FIFO' arrived random
     if on_gvisor; then
         skip 'a FIFO without a writer (to gVisor it has ended)'
     else
-        run "$server" -p 0 fifo @ "$peer" connect PORT says p/server.out 'Start to send' sh 'cat random >fifo &' \
-            into p/got put "$thanks" close
-        check 'a FIFO whose writer comes late' arrived random
+        transfer 'a FIFO whose writer comes late' random p/got "$server" -p 0 fifo @ "$peer" connect PORT \
+            says p/server.out 'Start to send' sh 'cat random >fifo &' into p/got put "$thanks" close
         run "$server" -p 0 fifo @ "$peer" connect PORT says p/server.out 'Start to send' reset
         check 'a FIFO without a writer, and the client leaves' \
             ended 1 0 server "*client 4 did not receive all of 'fifo': *"
@@ -52,28 +55,22 @@ test_sources() {
     exec 7>&-
     check 'a FIFO whose writer is silent, and the client leaves' both 1 0
     echo regular >turns
-    run sh -c 'echo $$ >pid; exec "$server" -k -p 0 turns' @ \
-        sh -c 'rm turns; mkfifo turns; "$client" -p "$0" p/got; status=$?; kill $(cat pid); exit $status' PORT
+    beside 'rm turns; mkfifo turns; "$client" -p $port p/got' "$server" -k -p 0 turns
     check '-k, and a FIFO in the place of the file' ended 143 1 server "*server: 'turns' is no longer a regular file"
-    run env PLACE=once "$server_faults" -p 0 text @ "$client" -p PORT p/got
-    check 'a file that can be read once' arrived text
-    run env FAULT='read-device 1 EAGAIN-while' "$server_faults" -p 0 /dev/null @ "$client" -p PORT p/got
-    check 'a device that is ready and has nothing yet' arrived /dev/null
+    transfer 'a device that is ready and has nothing yet' /dev/null p/got \
+        env FAULT='read-device 1 EAGAIN-while' "$server_faults" -p 0 /dev/null @ "$client" -p PORT p/got
     # A transfer that brings nothing is most often a mistake somewhere before the server: the client says so.
-    for file in nothing /dev/null; do
-        : >nothing
-        echo old >full
-        run "$server" -p 0 $file @ "$client" -p PORT full
-        check "$file" arrived /dev/null full
-        check "$file: it is said" said client 'client: the server sent nothing: is it the right one?'
-    done
-    for to in - /dev/null; do
+    : >nothing
+    for to in kept - /dev/null; do
+        echo old >kept
         run "$server" -p 0 nothing @ "$client" -p PORT $to
-        check "nothing, to $to: it is said" said client '*client: the server sent nothing: *'
+        check "nothing, to $to: it is said" \
+            ended 0 0 client '*client: the server sent nothing: is it the right one?*'
+        [ $to != kept ] || check 'nothing: the file is empty' same nothing kept
     done
     # Files that claim to be empty, of which one is not, and one cannot be read.
     if [ -r /proc/version ] && [ -e /proc/self/mem ]; then
-        beside_server '"$client" -b 0 -p $port got.one; "$client" -p $port got.two' /proc/version
+        beside '"$client" -b 0 -p $port got.one; "$client" -p $port got.two' "$server" -k -p 0 /proc/version
         check 'a file of /proc' is "$s $(cat got.one got.two)" "143 $(cat /proc/version /proc/version)"
         echo old >kept
         run "$server" -p 0 /proc/self/mem @ "$client" -p PORT kept

@@ -5,15 +5,13 @@
 test_closed_descriptors() {
     make_file random 300000
     for closed in '>&-' '<&-' '2>&-' '<&- >&- 2>&-'; do
-        run "$server" -p 0 random @ sh -c 'exec "$client" -v -p $0 p/got '"$closed" PORT
-        check "the client with $closed" arrived random
-        if [ -r /proc/net/tcp ]; then # where run_pair sees who listens
-            run sh -c 'exec "$server" -v -p $0 random '"$closed" PORT @ "$client" -p PORT p/got
-            check "the server with $closed" arrived random
-        fi
+        transfer "the client with $closed" random p/got "$server" -p 0 random @ \
+            sh -c 'exec "$client" -v -p $0 p/got '"$closed" PORT
+        [ ! -r /proc/net/tcp ] || transfer "the server with $closed" random p/got \
+            sh -c 'exec "$server" -v -p $0 random '"$closed" PORT @ "$client" -p PORT p/got # run_pair sees who listens
     done
-    run "$server" -p 0 random @ sh -c '"$client" -p "$0" - 2>&- >p/got' PORT
-    check 'the client with nowhere to say anything' arrived random
+    transfer 'the client with nowhere to say anything' random p/got "$server" -p 0 random @ \
+        sh -c '"$client" -p "$0" - 2>&- >p/got' PORT
     standard_names || return
     if [ ! -e /proc/thread-self/fd/0 ] || [ ! -e /dev/fd/0 ]; then
         skip 'names of closed descriptors (no /proc or no /dev/fd)'
@@ -21,48 +19,30 @@ test_closed_descriptors() {
     fi
     ln -s /dev/stdout out-link
     ln -s /proc/self/fd/0 in-link
-    beside_server '
-        for case in "- >&-" "/dev/stdout >&-" "/dev/fd/1 >&-" "/proc/self/fd/1 >&-" "/proc/thread-self/fd/1 >&-" \
-            "out-link >&-" "/dev/../dev//stdout >&-" "/proc/\$\$/fd/1 >&-" "/dev/stderr 2>&-" "/proc/self/fd/2 2>&-" \
-            "/dev/stdin <&-" "/dev/fd/0 <&-" "in-link <&-" "- <&- >&-" "/dev/stdout <&- >&-" "/dev/fd/1 <&- >&- 2>&-" \
-            "- <&- >&- 2>&-" "/dev/stdin <&- >&-" "/dev/stderr >&- 2>&-" "/dev/stdin <&- 2>&-"; do
+    beside '
+        for case in "- >&-" "/dev/stdout >&-" "/dev/fd/1 >&-" "/proc/self/fd/1 >&-" "out-link >&-" "/dev/stdin <&-" \
+            "in-link <&-" "- <&- >&-" "/dev/stdout <&- >&-" "/dev/stdin <&- >&-" "/dev/stderr 2>&-" \
+            "/dev/stdin <&- 2>&-" "/dev/fd/1 <&- >&- 2>&-" "- <&- >&- 2>&-"; do
             sh -c "exec \"\$client\" -p $port $case" >>closed.out 2>>closed.err
             echo "$? $case"
-        done' -v text
-    check 'nothing closed is written to' is "$(cut -c 1 p/client.out | sort | uniq -c | tr -s ' ')" ' 20 1'
+        done' "$server" -k -v -p 0 text
+    check 'nothing closed is written to' is "$(cut -c 1 p/client.out | sort | uniq -c | tr -s ' ')" ' 14 1'
     check 'nothing closed is written to: no server was bothered' is "$(grep -c accepted p/server.err)" 0
     check 'nothing closed is written to: who can say so does' is \
-        "$(grep -c '^client: cannot write ' closed.err) $(wc -l <closed.err | tr -d ' ')" '14 14'
-    for case in '/dev/stdin <&-' '/dev/fd/0 <&-' '/proc/self/fd/0 <&-' 'in-link <&-' '/proc/$$/fd/0 <&-' \
-        '/dev/stdout >&-' '/dev/fd/2 2>&-' '/dev/stdin <&- >&-' '/dev/stdin <&- >&- 2>&-' '- <&-' '-k - <&-'; do
+        "$(grep -c '^client: cannot write ' closed.err) $(wc -l <closed.err | tr -d ' ')" '10 10'
+    for case in '/dev/stdin <&-' '/dev/fd/0 <&-' 'in-link <&-' '/dev/stdout >&-' '/dev/fd/2 2>&-' \
+        '/dev/stdin <&- >&- 2>&-' '- <&-' '-k - <&-'; do
         alone sh -c "exec \"\$server\" -t 1 -p 0 $case"
         check "server $case" is "$status $(cat err out | grep -c -e listening -e Waiting)" '1 0'
     done
 }
 
-# Signals that were ignored when a program started, as whoever starts it in the background may want it, stay ignored.
-# And what else comes from whoever started it.
+# Signals that end a program, and those that do not. And what else comes from whoever starts it.
 test_stops() {
-    for ignored in INT.TERM.143 TERM.INT.130; do
-        other=${ignored#*.}
-        run sh -c 'echo $$ >pid; trap "" $0 CHLD; exec "$server" -k -p 0 text' "${ignored%%.*}" @ \
-            sh -c 'kill -$1 $(cat pid); "$client" -p $0 got; s=$?; kill -$2 $(cat pid); exit $s' \
-            PORT "${ignored%%.*}" "${other%.*}"
-        check "server -k that shall ignore SIG${ignored%%.*}" both "${other#*.}" 0
-    done
-    # A child that was there before the program became a server is no client.
-    run sh -c 'echo $$ >pid; true & exec "$server" -k -p 0 text' @ \
-        sh -c '"$client" -p $0 p/got; s=$?; kill $(cat pid); exit $s' PORT
-    check 'server -k with a child of somebody else' both 143 0
-    run env PLACE=nounix "$server_faults" -p 0 text @ env PLACE=nounix "$client_faults" -p PORT p/got
-    check 'no AF_UNIX' arrived text
-    run sh -c 'echo $$ >pid; ulimit -n 8; exec env ASAN_OPTIONS=detect_leaks=0 "$server" -k -p 0 text' @ \
-        sh -c 'for i in 1 2 3; do "$client" -p $0 got.$i; done; kill $(cat pid)' PORT
-    check 'few descriptors: each client has its number' is "$(sed -n 's/^New client：\([0-9]*\) .*/\1/p' p/server.out |
-        sort -u | wc -l | tr -d ' ')" 3
-    run "$peer" listen put abc sh 'for s in HUP INT QUIT TERM USR1; do kill -$s $(cat pid); done' put def fin get 30 @ \
-        sh -c 'echo $$ >pid; trap "" HUP INT QUIT TERM USR1; exec "$client" -p "$0" got' PORT
-    check 'a client that shall ignore signals' is "$s $c $(cat got)" '0 0 abcdef'
+    run "$peer" listen put abc \
+        sh 'for s in HUP INT QUIT TERM USR1 CHLD CONT URG WINCH STOP CONT; do kill -$s $(cat pid); done' \
+        put def fin get 30 @ sh -c 'echo $$ >pid; trap "" HUP INT QUIT TERM USR1; exec "$client" -p "$0" got' PORT
+    check 'signals that the client shall ignore, and those that end no program' is "$s $c $(cat got)" '0 0 abcdef'
     # Those with which people and systems end programs, once and again and again, with little stack: then the client
     # leaves no temporary file. A sanitizer shall leave them to us.
     echo old >kept
@@ -75,9 +55,6 @@ test_stops() {
             check "SIG$signal, $times times" is "$((c > 128)) $(cat kept) $(clean .)" '1 old '
         done
     done
-    run "$peer" listen put abc sh 'for s in CHLD CONT URG WINCH STOP CONT; do kill -$s $(cat pid); done' put def fin \
-        get 30 @ sh -c 'echo $$ >pid; exec "$client" -p "$0" got' PORT
-    check 'signals that end no program do not end the client' is "$s $c $(cat got)" '0 0 abcdef'
     # A terminal that is sent does not become the program's own: its Ctrl-C is not for us. (One that is only written to
     # never does.)
     if [ ! -r /proc/self/stat ] || ! setsid true || ! "$peer" terminal true 2>/dev/null; then
@@ -101,7 +78,8 @@ test_process_1() {
         return
     fi
     for signal in INT TERM; do
-        alone "$@" sh -c '(until grep -q Waiting out; do sleep 0.1; done; kill -$0 1) & exec "$server" -p 0 text' $signal
+        alone "$@" sh -c \
+            '(until grep -q Waiting out; do sleep 0.1; done; kill -$0 1) & exec "$server" -p 0 text' $signal
         check "the server: SIG$signal" matches "$status" 1[34][03]
         rm -f go
         run "$peer" listen put abc says p/client.err Recving sh ': >go' eof @ \

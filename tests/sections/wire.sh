@@ -5,14 +5,14 @@
 test_wire() {
     make_file random 50000
     printf %s "$thanks" >expected
-    run "$server" -p 0 random @ "$peer" connect PORT into p/got put "$thanks" pad 995 close
-    check 'a client that pads its reply to 1025 bytes' arrived random
-    run "$peer" listen send random quiet 200 fin into reply @ "$client" -p PORT p/got
-    check 'a server that sends pieces of 1025 bytes' arrived random
+    transfer 'a client that pads its reply to 1025 bytes' random p/got \
+        "$server" -p 0 random @ "$peer" connect PORT into p/got put "$thanks" pad 995 close
+    transfer 'a server that sends pieces of 1025 bytes' random p/got \
+        "$peer" listen send random quiet 200 fin into reply @ "$client" -p PORT p/got
     check 'our reply, after the end-of-file, is 30 bytes and an end-of-file' same expected reply
     # Silence: a server that does not wait would be gone, and the reply would be met with a reset.
-    run "$server" -p 0 random @ "$peer" connect PORT into p/got quiet 300 put "$thanks" close
-    check 'the server closes only after the reply' arrived random
+    transfer 'the server closes only after the reply' random p/got \
+        "$server" -p 0 random @ "$peer" connect PORT into p/got quiet 300 put "$thanks" close
     # Also if that took longer than the server will now wait for more, one second.
     run "$server" -p 0 random @ \
         "$peer" connect PORT into p/got sh 'sleep 1.1' put "$thanks" quiet 200 pad 30000 quiet 200 close
@@ -31,16 +31,6 @@ test_wire() {
     run "$server" -p 0 text @ "$peer" connect PORT get 1 \
         sh '! "$client" -p PORT got 2>second && grep -q "'"$(why ECONNREFUSED)"'" second' eof put "$thanks" close
     check 'who comes while a client is served is refused' both 0 0
-    case $(nc -h 2>&1) in
-        *-N*) ;;
-        *) skip 'nc (not installed, or without -N)' && return ;;
-    esac
-    run "$server" -p 0 random @ sh -c 'echo "$1" | nc 127.0.0.1 "$0" >p/got' PORT "$thanks"
-    check 'nc as the client' arrived random
-    # nc does not let the kernel choose: it is given a port that was free a moment ago, and another if it no longer is.
-    run nc -N -l 127.0.0.1 PORT @ "$client" -p PORT p/got <random
-    check 'nc as the server' arrived random
-    on_gvisor || check 'nc as the server: the reply' same expected p/server.out # there it does not wait for one
 }
 
 # The server sends the file $1 to a peer that does what follows $2. It fails, and says that client 4 did not what $2
@@ -79,8 +69,8 @@ test_hostile() {
     run "$server" -p 0 small @ "$peer" connect PORT buffers 4096 eof put "$thanks" send much close
     check 'the right text and 2 MiB more, of which the server takes little' both 0 1
     unheard small "acknowledge the file, it said '*'" flood 104857600 stay
-    run "$server" -p 0 random @ "$peer" connect PORT put "$thanks" into p/got
-    check 'a client that replies first and reads then' arrived random
+    transfer 'a client that replies first and reads then' random p/got \
+        "$server" -p 0 random @ "$peer" connect PORT put "$thanks" into p/got
 
     for b in 1025 0; do
         echo old >kept
@@ -110,8 +100,7 @@ test_urgent_bytes() {
     for b in 1025 64K 0; do
         while read -r expected says; do
             # shellcheck disable=SC2086 # words
-            run "$peer" listen $says fin get 30 eof @ "$client" -b $b -p PORT got
-            check "-b $b: $says" arrived "$expected" got
+            transfer "-b $b: $says" "$expected" got "$peer" listen $says fin get 30 eof @ "$client" -b $b -p PORT got
         done <<'END'
 short put one urgent X put two
 short urgent X put onetwo
