@@ -228,6 +228,8 @@ static inline pid_t split(void)
     return must(fork(), "fork");
 }
 
+static unsigned program_limit;          /* seconds after which what start_program starts gets SIGALRM; 0: never */
+
 /* Starts the program WORDS[0], found as a shell finds it, with these three descriptors. A signal that whoever
  * started us ignores does what it does by default there. Returns its process id. */
 static inline pid_t start_program(char *const words[], int in, int out, int err)
@@ -239,6 +241,7 @@ static inline pid_t start_program(char *const words[], int in, int out, int err)
         return pid;
     for (size_t i = 0; i < ELEMENTS(normal); i++)
         signal(normal[i], SIG_DFL);
+    alarm(program_limit);
     if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0)
         execvp(words[0], words);
     dprintf(STDERR_FILENO, "%s: %s\n", words[0], strerror(errno));
