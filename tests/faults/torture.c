@@ -426,10 +426,9 @@ static void sort_cases(void)
 }
 
 /* Has WORKERS processes run the first COUNT cases, each its share; the first one has all that must not meet others.
- * Adds what they came to to tally, and says how far they are. */
+ * Adds what they came to to tally. */
 static void torture_all(int count, int workers)
 {
-    int64_t told = microseconds();
     struct tally one;
     int ends[2];
 
@@ -453,11 +452,6 @@ static void torture_all(int count, int workers)
         tally.done++;
         tally.failed += one.failed;
         tally.broken += one.broken;
-        if (microseconds() - told > 5000000) {
-            told = microseconds();
-            printf("torture: %d of %d done, %d broken\n", tally.done, count, tally.broken);
-            must(fflush(stdout), "standard output");
-        }
     }
     while (wait(NULL) > 0)
         ;
