@@ -184,8 +184,8 @@ static void start(const struct setup *setup, int side, const char *port, int sec
     close(ends[1]);
 }
 
-/* Runs the two as SETUP says, with FAULTS for faults.h and -t of so many SECONDS, in a new directory. Leaves in pair what
- * it came to, and in the file delivered what came out of the FIFO. */
+/* Runs the two as SETUP says, with FAULTS for faults.h and -t of so many SECONDS, in a new directory. What it came to is
+ * then in pair, and in the file delivered what came out of the FIFO. */
 static void run(const struct setup *setup, const char *const faults[2], const int seconds[2])
 {
     char address[64] = "", port[8], *const cat[] = { "cat", "fifo", NULL };

@@ -18,8 +18,8 @@
  *     buffers N        sizes of the socket buffers; first only
  *     say TEXT         prints TEXT on standard error, in the form of a line of the trace (-v)
  *
- *     peer full FILE ACTION...        listens until there is FILE, but has no room for one more connection; then does the
- *                                     actions, if there are any, with who comes next
+ *     peer full FILE ACTION...        listens until there is FILE, but has no room for one more connection; then does
+ *                                     the actions, if there are any, with who comes next
  *     peer input ACTION...            reads from standard input instead of a connection
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens: PORT stands for it
  *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours; the
