@@ -432,19 +432,24 @@ static void close_unread(void)
     }
 }
 
-/* RFC 9293, section 3.6; POSIX, shutdown; send(2), EPIPE. */
+/* RFC 9293, section 3.6; POSIX, shutdown; send(2), EPIPE. Section 3.3.2: CLOSE_WAIT waits "for a connection termination
+ * request from the local user". Section 3.6.1 (MUST-13): TIME_WAIT. */
 static void half_close(void)
 {
     connect_both(0, 0);
     put(here, 1000);
     must(shutdown(here, SHUT_WR), "shutdown");
     expect_to_read(peer, 1000, 0);
-    expect_state(here, "FIN_WAIT2");
-    expect_state(peer, "CLOSE_WAIT");
     expect_to_send(here, EPIPE);
     put(peer, 500);
+    await_unread(here, 500);
+    expect_state(here, "FIN_WAIT2");
+    expect_state(peer, "CLOSE_WAIT");
+    step("the peer closes");
     must(close(peer), "close");
     expect_to_read(here, 500, 0);
+    expect_state(here, "TIME_WAIT");
+    expect_state(peer, "none");
 }
 
 /* read(2) on a connection waits for a byte or for FIN. That all has been said is no event. */
@@ -488,30 +493,6 @@ static void dup_close(void)
     must(dup(here), "dup");
     must(shutdown(here, SHUT_WR), "shutdown"); /* for both descriptors */
     expect_to_read(peer, 0, 0);
-}
-
-/* RFC 9293, section 3.3.2: CLOSE_WAIT waits "for a connection termination request from the local user". */
-static void close_wait(void)
-{
-    connect_both(0, 0);
-    must(close(peer), "close");
-    expect_to_read(here, 0, 0);
-    pause_for(QUIET_MILLISECONDS * 1000L);
-    expect_state(here, "CLOSE_WAIT");
-    must(close(here), "close");
-    expect_state(here, "none");
-}
-
-/* RFC 9293, section 3.6.1 (MUST-13). */
-static void time_wait(void)
-{
-    connect_both(0, 0);
-    must(shutdown(here, SHUT_WR), "shutdown");
-    expect_to_read(peer, 0, 0);
-    must(close(peer), "close");
-    expect_to_read(here, 0, 0);
-    expect_state(here, "TIME_WAIT");
-    expect_state(peer, "none");
 }
 
 /* TCP has no message for this. Linux still takes what arrives, and gives it out: only an empty buffer reads as an
@@ -851,13 +832,13 @@ static const struct experiment {
     { "half-close", "shutdown(SHUT_WR) gives the peer an end-of-file; the other direction works on.", half_close },
     { "no-shutdown", "If nobody ends its half, both wait for ever: silence is no end-of-file.", no_shutdown },
     { "dup-close", "close sends no FIN while dup or fork has left another descriptor; shutdown does.", dup_close },
-    { "close-wait", "CLOSE_WAIT is over when one's own program closes; the other side has long done so.", close_wait },
+    { "close-wait", "CLOSE_WAIT is over when one's own program closes; the other side has long done so.", half_close },
     { "fin-number", "FIN takes a sequence number, as SYN does: its ACK says that all arrived.", ON_LINUX(fin_number) },
     { "data-after-close", "What comes after close is answered with a reset, and nothing else; after a half-close it is "
       "acknowledged.", ON_LINUX(data_after_close) },
     { "shut-rd", "shutdown(SHUT_RD) ends one's own waiting for input; the peer notices nothing.", shut_rd },
     { "shut-rdwr", "shutdown(SHUT_RDWR) is a close to the peer, but leaves the descriptor open.", shut_rdwr },
-    { "time-wait", "The side that sends its FIN first ends in TIME_WAIT.", time_wait },
+    { "time-wait", "The side that sends its FIN first ends in TIME_WAIT.", half_close },
     { "size-rule", "A buffer size asked for is capped, doubled and raised to a floor; it never fails.", size_rule },
     { "no-tuning", "Setting a size switches off the kernel's tuning of it.", no_tuning },
     { "window", "No more is under way than the peer's receive buffer has room for.", window },

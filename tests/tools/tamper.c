@@ -87,15 +87,14 @@ static int state(char **words)
  * Returns its process id. */
 static pid_t start_stopped(char *command[])
 {
-    int null = must(open("/dev/null", O_WRONLY), "/dev/null"), status;
+    int status;
     pid_t pid = split();
 
     if (pid == 0) {
-        dup2(null, STDOUT_FILENO);
-        close(null);
         if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0 ||
             setenv("ASAN_OPTIONS", "detect_leaks=0", 1) != 0) /* which would need ptrace for itself */
             _exit(CANNOT);
+        dup2(must(open("/dev/null", O_WRONLY | O_CLOEXEC), "/dev/null"), STDOUT_FILENO);
         raise(SIGSTOP);
         execvp(command[0], command);
         _exit(127);
@@ -103,7 +102,6 @@ static pid_t start_stopped(char *command[])
     if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status) ||
         ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL) != 0)
         exit(CANNOT);
-    close(null);
     return pid;
 }
 
@@ -253,8 +251,7 @@ static int as(char **words)
         perror("tamper: as");
         return CANNOT;
     }
-    execvp(words[2], words + 2);
-    die(words[2]);
+    become(words + 2, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
 }
 
 /* A program for the kernel, which runs it ahead of each system call (seccomp(2)): unshare fails with EPERM, all else is
@@ -276,8 +273,7 @@ static int noshare(char **words)
         perror("tamper: noshare");
         return CANNOT;
     }
-    execvp(words[0], words);
-    die(words[0]);
+    become(words, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
 }
 
 #else
