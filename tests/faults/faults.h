@@ -25,7 +25,7 @@
  * when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when it begins to; and
  * "misused ..." for a close of what is not open. A program that spins is aborted.
  *
- * PLACE holds words for a machine that is not as others are, for places.sh:
+ * PLACE holds words for a machine that is not as others are:
  *
  *     disk=N     a flush takes as long as a disk of N bytes a second needs: the clock is put forward, nobody waits.
  *                The book gets "flushed N bytes"
@@ -34,7 +34,6 @@
  *     world      whatever file is made, all may read it, as on exFAT
  *     foreign    all files but directories belong to somebody else
  *     once       regular files claim to be empty, as those in /proc do
- *     nounix     there is no AF_UNIX
  *     itself     a connection leads back to where it comes from
  *     late       a program does not hear of its connection before that is lost
  *     noqueue    there is no TIOCOUTQ, as on gVisor, nor any other ioctl
@@ -315,13 +314,6 @@ static inline ssize_t faulty_read(int fd, void *data, size_t length)
     return how == 0 || how == SHORT ? read(fd, data, how == SHORT ? 1 : length) : -1;
 }
 
-static inline ssize_t faulty_send(int fd, const void *data, size_t length, int flags)
-{
-    int how = fault("send", "+short +EINTR +EAGAIN +EAGAIN-forever !ECONNRESET !EPIPE"); /* as MSG_DONTWAIT has it */
-
-    return how == 0 || how == SHORT ? send(fd, data, how == SHORT ? 1 : length, flags) : -1;
-}
-
 static inline ssize_t faulty_write(int fd, const void *data, size_t length)
 {
     static const char *const errors[] = {
@@ -331,14 +323,6 @@ static inline ssize_t faulty_write(int fd, const void *data, size_t length)
     int how = fault_of_kind(fd, "write", errors);
 
     return how == 0 || how == SHORT ? write(fd, data, how == SHORT ? 1 : length) : how == NOTHING ? 0 : -1;
-}
-
-static inline int faulty_poll(struct pollfd *wanted, nfds_t count, int milliseconds)
-{
-    int how = fault("poll", "+EINTR +timeout ENOMEM");
-
-    count_wait();
-    return how == 0 ? poll(wanted, count, milliseconds) : how == TIMEOUT ? 0 : -1;
 }
 
 static inline int faulty_connect(int fd, const struct sockaddr *name, socklen_t length)
@@ -406,17 +390,6 @@ static inline int faulty_getaddrinfo(const char *host, const char *service, cons
     return how;
 }
 
-/* With AT_EACCESS it asks for the effective user, and otherwise for the real one. */
-static inline int faulty_faccessat(int directory, const char *path, int mode, int flags)
-{
-    if (fault("faccessat", "EACCES EIO") != 0)
-        return -1;
-    if (!in_place("setuid") || (flags & AT_EACCESS) != 0)
-        return faccessat(directory, path, mode, flags);
-    errno = EACCES;
-    return -1;
-}
-
 static inline int faulty_rename(const char *from, const char *to)
 {
     int result = fault("rename", "!EACCES !ENOSPC !EIO") != 0 ? -1 : rename(from, to);
@@ -449,14 +422,8 @@ static inline int faulty_accept(int listener, struct sockaddr *name, socklen_t *
 static inline int faulty_socket(int family, int type, int protocol)
 {
     const int on = 1;
-    int fd;
+    int fd = fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0 ? -1 : socket(family, type, protocol);
 
-    if (fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0)
-        return -1;
-    errno = EAFNOSUPPORT;
-    if (family == AF_UNIX && in_place("nounix"))
-        return -1;
-    fd = socket(family, type, protocol);
     if (fd >= 0 && family == AF_INET6 && in_place("v6only") &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0)
         abort();
@@ -513,10 +480,7 @@ static inline int disguise(int result, struct stat *status)
 #define close(...)       faulty_close(__VA_ARGS__)
 #define read(...)        faulty_read(__VA_ARGS__)
 #define write(...)       faulty_write(__VA_ARGS__)
-#define send(...)        faulty_send(__VA_ARGS__)
-#define poll(...)        faulty_poll(__VA_ARGS__)
 #define connect(...)     faulty_connect(__VA_ARGS__)
-#define faccessat(...)   faulty_faccessat(__VA_ARGS__)
 #define rename(...)      faulty_rename(__VA_ARGS__)
 #define freeaddrinfo(list) (in_place("dead") ? (void)0 : freeaddrinfo(list)) /* part of it was never allocated */
 #define getaddrinfo(...) faulty_getaddrinfo(__VA_ARGS__)
@@ -537,12 +501,22 @@ static inline int disguise(int result, struct stat *status)
 #define setsockopt(fd, level, option, ...) /* what only keeps a connection alive can be done without */ \
     (fault("setsockopt", (level) != SOL_SOCKET || (option) == SO_KEEPALIVE ? "+EINVAL" : "ENOBUFS") != 0 ? -1 : \
      setsockopt(fd, level, option, __VA_ARGS__))
-#define getsockopt(fd, level, ...) \
-    (fault("getsockopt", (level) == SOL_SOCKET ? "ENOBUFS" : "+EINVAL") != 0 ? -1 : getsockopt(fd, level, __VA_ARGS__))
+#define getsockopt(fd, level, ...) /* how often the state is looked up (TCP_INFO) is left to chance: another name */ \
+    (((level) == SOL_SOCKET ? fault("getsockopt", "ENOBUFS") : fault("getsockopt-tcp", "+EINVAL")) != 0 ? -1 : \
+     getsockopt(fd, level, __VA_ARGS__))
 #define ioctl(...) \
     (fault("ioctl", "+EINVAL") != 0 || (in_place("noqueue") && (errno = EINVAL) != 0) ? -1 : ioctl(__VA_ARGS__))
 #define shutdown(fd, how) \
     (note_options(fd), fault("shutdown", "!ENOTCONN") != 0 ? -1 : shutdown(fd, how))
+#define poll(...) \
+    (count_wait(), fault("poll", "+EINTR +timeout ENOMEM") == 0 ? poll(__VA_ARGS__) : last_fault == TIMEOUT ? 0 : -1)
+#define send(fd, data, length, flags) /* the failures are those with MSG_DONTWAIT */ \
+    (fault("send", "+short +EINTR +EAGAIN +EAGAIN-forever !ECONNRESET !EPIPE") == 0 ? \
+     send(fd, data, length, flags) : last_fault == SHORT ? send(fd, data, 1, flags) : -1)
+#define faccessat(directory, path, mode, flags) /* with AT_EACCESS it asks for the effective user, not the real one */ \
+    (fault("faccessat", "EACCES EIO") != 0 || \
+     (in_place("setuid") && ((flags) & AT_EACCESS) == 0 && (errno = EACCES) != 0) ? -1 : \
+     faccessat(directory, path, mode, flags))
 #define fcntl(...)       (fault("fcntl", "EBADF") != 0 ? -1 : fcntl(__VA_ARGS__))
 #define stat(path, status) (fault("stat", "EACCES EIO") != 0 ? -1 : disguise(stat(path, status), status))
 #define fstat(fd, status) (fault("fstat", "EIO") != 0 ? -1 : disguise(fstat(fd, status), status))

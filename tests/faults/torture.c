@@ -3,13 +3,13 @@
  * checks that the promises hold.
  *
  *     torture [-j RUNS] SERVER CLIENT                       every call in every way, RUNS at a time (4)
- *     torture -n SAMPLE [-s SEED] SERVER CLIENT             so many of these cases; SEED says which
+ *     torture -n SAMPLE [-s SEED] SERVER CLIENT             one case of each kind, SAMPLE at most; SEED says which
  *     torture -o 'new client fsync 1 !EIO' SERVER CLIENT    only this one, and shows what both programs say
  *
  * SERVER and CLIENT are compiled with faults.h, which does the failing and explains the marks of failures. Each setup
  * is run once undisturbed, which yields the list of calls. A case is one call of one side and one of its failures. The
  * failures ^KILL and ^TERM kill the program before that call: what others see of it changes only with its calls. A
- * sample begins with one case of every kind, which is a call of one side and a failure. judge checks the promises.
+ * kind of cases is a call of one side and a failure. judge checks the promises.
  */
 #include "../tools/tools.h"
 
@@ -49,7 +49,7 @@ struct fault {
     char call[32], failure[32];                 /* the failure as faults.h calls it, with its mark */
 };
 
-/* The same in words, as for -o. KEY decides the order. */
+/* The same in words, as for -o. Of those of one kind, a sample has the one with the lowest key. */
 static struct words { char text[WORDS_MAX], kind[WORDS_MAX]; uint64_t key; } cases[CASES_MAX];
 static int cases_count;
 
@@ -379,11 +379,30 @@ static void torture(const char *text)
 
 /* ---- All of them --------------------------------------------------------------------------------------------- */
 
-/* Adds to cases what SIDE can be made to fail with, as its book lists it after a run of SETUP. SEED decides its place,
- * whatever other cases there are: not every run has as many calls. */
-static void list_cases(const struct setup *setup, int side, uint64_t seed)
+/* Adds the case TEXT of this KIND. Of a SAMPLE, only one case of each kind stays, which SEED decides, whatever others
+ * there are: not every run has as many calls. */
+static void add_case(const char *text, const char *kind, bool sample, uint64_t seed)
 {
-    char *rest, *word_rest, call[32], errors[256];
+    uint64_t key = seed;
+    int at = sample ? 0 : cases_count;
+
+    for (const char *letter = text; *letter != '\0'; letter++)
+        key = draw(&key) + (unsigned char)*letter;
+    while (at < cases_count && strcmp(cases[at].kind, kind) != 0)
+        at++;
+    if (at < cases_count && cases[at].key <= key)
+        return;
+    if (at == cases_count && ++cases_count > CASES_MAX)
+        die("too many cases");
+    cases[at].key = key;
+    snprintf(cases[at].text, WORDS_MAX, "%s", text);
+    snprintf(cases[at].kind, WORDS_MAX, "%s", kind);
+}
+
+/* Adds what SIDE can be made to fail with, as its book lists it after a run of SETUP. */
+static void list_cases(const struct setup *setup, int side, bool sample, uint64_t seed)
+{
+    char *rest, *word_rest, call[32], errors[256], text[WORDS_MAX], kind[WORDS_MAX];
     int number;
 
     for (char *line = strtok_r(pair[side].book, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
@@ -391,43 +410,16 @@ static void list_cases(const struct setup *setup, int side, uint64_t seed)
             continue;
         strcat(errors, " ^KILL ^TERM");
         for (char *word = strtok_r(errors, " ", &word_rest); word != NULL; word = strtok_r(NULL, " ", &word_rest)) {
-            struct words *this = &cases[cases_count++];
-            if (cases_count == CASES_MAX)
-                die("too many cases");
-            snprintf(this->text, WORDS_MAX, "%s %s %s %d %s", setup->name, side_names[side], call, number, word);
-            snprintf(this->kind, WORDS_MAX, "%s %s %s", side_names[side], call, word);
-            this->key = seed;
-            for (const char *letter = this->text; *letter != '\0'; letter++)
-                this->key = draw(&this->key) + (unsigned char)*letter;
+            snprintf(text, sizeof text, "%s %s %s %d %s", setup->name, side_names[side], call, number, word);
+            snprintf(kind, sizeof kind, "%s %s %s", side_names[side], call, word);
+            add_case(text, kind, sample, seed);
         }
     }
 }
 
-/* For qsort: puts cases in the order of their keys. */
-static int by_key(const void *one, const void *other)
-{
-    const uint64_t a = ((const struct words *)one)->key, b = ((const struct words *)other)->key;
-
-    return a < b ? -1 : a > b;
-}
-
-/* Puts the cases in the order of their keys, but one of every kind first. */
-static void sort_cases(void)
-{
-    const struct words *before;
-
-    qsort(cases, (size_t)cases_count, sizeof cases[0], by_key);
-    for (struct words *this = cases; this < cases + cases_count; this++) {
-        for (before = cases; strcmp(before->kind, this->kind) != 0;)
-            before++;
-        this->key = this->key >> 1 | (before < this ? UINT64_C(1) << 63 : 0);
-    }
-    qsort(cases, (size_t)cases_count, sizeof cases[0], by_key);
-}
-
-/* Has WORKERS processes run the first COUNT cases, each its share; the first one has all that must not meet others.
- * Adds what they came to to tally. */
-static void torture_all(int count, int workers)
+/* Has WORKERS processes run the cases, each its share; the first one has all that must not meet others. Adds what they
+ * came to to tally. */
+static void torture_all(int workers)
 {
     struct tally one;
     int ends[2];
@@ -439,7 +431,7 @@ static void torture_all(int count, int workers)
             const long id = (long)getpid();
             snprintf(host, sizeof host, "127.%ld.%ld.%ld", 1 + id / 62500 % 250, id / 250 % 250, 1 + id % 250);
 #endif
-            for (int i = 0; i < count; i++)
+            for (int i = 0; i < cases_count; i++)
                 if (worker == (workers == 1 || is_shared(cases[i].text) ? 0 : 1 + i % (workers - 1))) {
                     tally = (struct tally){ 0 };
                     torture(cases[i].text);
@@ -462,7 +454,7 @@ int main(int argc, char *argv[])
     static const char *const none[2] = { NULL, NULL };
     static const int patience[2] = { AMPLE, AMPLE };
     const char *one = NULL;
-    int letter, workers = 4, sample = CASES_MAX, good = 0, bad = 0;
+    int letter, workers = 4, sample = 0, good = 0, bad = 0;
     uint64_t seed = (uint64_t)time(NULL) % 1000000, state = 1;
 
     begin("torture");
@@ -472,9 +464,9 @@ int main(int argc, char *argv[])
         case 'n': sample = atoi(optarg); break;
         case 'o': one = optarg; break;
         case 's': seed = strtoull(optarg, NULL, 10); break;
-        default: sample = 0;
+        default: workers = 0;
         }
-    if (argc - optind != 2 || workers < 1 || sample < 1) {
+    if (argc - optind != 2 || workers < 1) {
         fprintf(stderr, "usage: torture [-j RUNS] [-n SAMPLE] [-o CASE] [-s SEED] SERVER CLIENT\n");
         return 2;
     }
@@ -508,19 +500,17 @@ int main(int argc, char *argv[])
         judge(&(struct fault){ .setup = setup });
         good += complaints == 0;
         bad += complaints > 0;
-        list_cases(setup, SERVER, seed);
-        list_cases(setup, CLIENT, seed);
+        list_cases(setup, SERVER, sample > 0, seed);
+        list_cases(setup, CLIENT, sample > 0, seed);
     }
     must(chdir(workplace), workplace);
-    sort_cases();
-    sample = sample < cases_count ? sample : cases_count;
-    if (sample < cases_count)
-        printf("torture: -n %d -s %" PRIu64 " runs these again, of %d cases\n", sample, seed, cases_count);
-    torture_all(sample, workers);
-    if (tally.done < sample)
-        printf("FAILED: torture: only %d of %d runs came to their end\n", tally.done, sample);
+    cases_count = sample > 0 && sample < cases_count ? sample : cases_count;
+    printf("torture: -s %" PRIu64 " runs these %d cases again\n", seed, cases_count);
+    torture_all(workers);
+    if (tally.done < cases_count)
+        printf("FAILED: torture: only %d of %d runs came to their end\n", tally.done, cases_count);
     good += tally.done - tally.broken;
-    bad += tally.broken + sample - tally.done;
+    bad += tally.broken + cases_count - tally.done;
     printf("%d calls were made to fail, %d runs broke a promise\n", tally.failed, tally.broken);
     printf("%d passed, %d failed\n", good, bad);
     return bad > 0;
