@@ -29,17 +29,18 @@ static const struct setup {
     const char *source, *destination;           /* the operands of server and client */
     size_t length;                              /* of the source */
     bool exists;                                /* log.txt, before the run */
+    bool shared;                                /* it uses the addresses of localhost, which all workers have in common */
     const char *options[2][5];                  /* of each side, besides -p and -t */
 } setups[] = {
-    { "new", "../large", "log.txt", LARGE, false, { { "-b", "0" }, { "-b", "0" } } },
-    { "replace", "../large", "log.txt", LARGE, true, { { "-b", "64K" }, { "-b", "64K" } } },
-    { "link", "../small", "link", SMALL, true, { { "-v" }, { "-v" } } },
-    { "fifo", "../large", "fifo", LARGE, true, { { "-b", "0" }, { "-b", "0" } } },
-    { "output", "../large", "-", LARGE, true, { { "-b", "0" }, { "-b", "0" } } },
-    { "input", "-", "log.txt", SMALL, true, { { NULL }, { NULL } } },
-    { "names", "../small", "log.txt", SMALL, true, { { "-a", "localhost" }, { "-a", "localhost" } } },
-    { "second", "../small", "log.txt", SMALL, false, { { "-a", "127.0.0.1" }, { "-a", "localhost" } } },
-    { "keep", "../large", "log.txt", LARGE, true, { { "-b", "0", "-k", "-v" }, { "-b", "0" } } },
+    { "new", "../large", "log.txt", LARGE, false, false, { { "-b", "0" }, { "-b", "0" } } },
+    { "replace", "../large", "log.txt", LARGE, true, false, { { "-b", "64K" }, { "-b", "64K" } } },
+    { "link", "../small", "link", SMALL, true, false, { { "-v" }, { "-v" } } },
+    { "fifo", "../large", "fifo", LARGE, true, false, { { "-b", "0" }, { "-b", "0" } } },
+    { "output", "../large", "-", LARGE, true, false, { { "-b", "0" }, { "-b", "0" } } },
+    { "input", "-", "log.txt", SMALL, true, false, { { NULL }, { NULL } } },
+    { "names", "../small", "log.txt", SMALL, true, true, { { "-a", "localhost" }, { "-a", "localhost" } } },
+    { "second", "../small", "log.txt", SMALL, false, true, { { "-a", "127.0.0.1" }, { "-a", "localhost" } } },
+    { "keep", "../large", "log.txt", LARGE, true, false, { { "-b", "0", "-k", "-v" }, { "-b", "0" } } },
 };
 
 /* One call to fail. */
@@ -50,7 +51,11 @@ struct fault {
 };
 
 /* The same in words, as for -o. Of those of one kind, a sample has the one with the lowest key. */
-static struct words { char text[WORDS_MAX], kind[WORDS_MAX]; uint64_t key; } cases[CASES_MAX];
+static struct words {
+    const struct setup *setup;
+    char text[WORDS_MAX], kind[WORDS_MAX];
+    uint64_t key;
+} cases[CASES_MAX];
 static int cases_count;
 
 static struct tally { int done, failed, broken; } tally; /* runs: all, those with a failed call, a broken promise */
@@ -137,12 +142,6 @@ static void finish(int side)
 static bool keeps_serving(const struct setup *setup) { return strcmp(setup->name, "keep") == 0; }
 static bool to_file(const struct setup *setup) { return setup->destination[0] == 'l'; } /* log.txt or link */
 static bool to_output(const struct setup *setup) { return strcmp(setup->destination, "-") == 0; }
-
-/* True if the setup that TEXT begins with uses the addresses of localhost, which all workers have in common. */
-static bool is_shared(const char *text)
-{
-    return strncmp(text, "names", 5) == 0 || strncmp(text, "second", 6) == 0;
-}
 
 /* Makes a directory for a run of SETUP, in place of that of the last one, and goes there. */
 static void prepare(const struct setup *setup)
@@ -235,7 +234,7 @@ static void run(const struct setup *setup, const char *const faults[2], const in
  * trace, which begin with the time of day, and, if ELSE_TOO, any others. */
 static bool explains(int side, bool else_too)
 {
-    char start[16], digit[2];
+    char start[16];
     int messages = 0;
 
     snprintf(start, sizeof start, "%s: ", side_names[side]);
@@ -245,7 +244,7 @@ static bool explains(int side, bool else_too)
             return false;
         if (strncmp(line, start, strlen(start)) == 0)
             messages += strncmp(line, "server: listening on ", 21) != 0;
-        else if (!else_too && sscanf(line, "%1[0-9]", digit) != 1)
+        else if (!else_too && (*line < '0' || *line > '9'))
             return false;
     }
     return messages == 1 || (messages == 0 && pair[side].status == 0);
@@ -329,11 +328,11 @@ static bool judge(const struct fault *fault)
     check(!fatal || !content_server, "the server should not be content");
     check(!harmless || (content_server && content_client), "should have gone on:\n%s%s", pair[SERVER].text,
           pair[CLIENT].text);
-    check(hit != CLIENT || strcmp(fault->call, "close-socket") != 0 || is_shared(fault->setup->name) || content_server,
+    check(hit != CLIENT || strcmp(fault->call, "close-socket") != 0 || fault->setup->shared || content_server,
           "the server has no acknowledgement of a client that died after it");
     if (failure != NULL && sscanf(failure, "failed text %255[^\n]", reason) == 1 &&
         (parent && strcmp(fault->call, "fork") != 0 ? program->status == 1 : !content_server) &&
-        !is_shared(fault->setup->name)) /* of several addresses, another may tell what went wrong */
+        !fault->setup->shared) /* of several addresses, another may tell what went wrong */
         check(strstr(program->text, lost ? strerror(ECONNRESET) : reason) != NULL ||
               strstr(program->text, "the kernel opens it") != NULL,
               "the %s does not say '%s', but:\n%s", side_names[fault->side], reason, program->text);
@@ -379,30 +378,25 @@ static void torture(const char *text)
 
 /* ---- All of them --------------------------------------------------------------------------------------------- */
 
-/* Adds the case TEXT of this KIND. Of a SAMPLE, only one case of each kind stays, which SEED decides, whatever others
- * there are: not every run has as many calls. */
-static void add_case(const char *text, const char *kind, bool sample, uint64_t seed)
+/* Adds the case ONE. Of a SAMPLE, only one case of each kind stays, which its key decides. */
+static void add_case(const struct words *one, bool sample)
 {
-    uint64_t key = seed;
     int at = sample ? 0 : cases_count;
 
-    for (const char *letter = text; *letter != '\0'; letter++)
-        key = draw(&key) + (unsigned char)*letter;
-    while (at < cases_count && strcmp(cases[at].kind, kind) != 0)
+    while (at < cases_count && strcmp(cases[at].kind, one->kind) != 0)
         at++;
-    if (at < cases_count && cases[at].key <= key)
+    if (at < cases_count && cases[at].key <= one->key)
         return;
     if (at == cases_count && ++cases_count > CASES_MAX)
         die("too many cases");
-    cases[at].key = key;
-    snprintf(cases[at].text, WORDS_MAX, "%s", text);
-    snprintf(cases[at].kind, WORDS_MAX, "%s", kind);
+    cases[at] = *one;
 }
 
-/* Adds what SIDE can be made to fail with, as its book lists it after a run of SETUP. */
+/* Adds what SIDE can be made to fail with, as its book lists it after a run of SETUP. The key comes from SEED, whatever
+ * other cases there are: not every run has as many calls. */
 static void list_cases(const struct setup *setup, int side, bool sample, uint64_t seed)
 {
-    char *rest, *word_rest, call[32], errors[256], text[WORDS_MAX], kind[WORDS_MAX];
+    char *rest, *word_rest, call[32], errors[256];
     int number;
 
     for (char *line = strtok_r(pair[side].book, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
@@ -410,9 +404,12 @@ static void list_cases(const struct setup *setup, int side, bool sample, uint64_
             continue;
         strcat(errors, " ^KILL ^TERM");
         for (char *word = strtok_r(errors, " ", &word_rest); word != NULL; word = strtok_r(NULL, " ", &word_rest)) {
-            snprintf(text, sizeof text, "%s %s %s %d %s", setup->name, side_names[side], call, number, word);
-            snprintf(kind, sizeof kind, "%s %s %s", side_names[side], call, word);
-            add_case(text, kind, sample, seed);
+            struct words one = { .setup = setup, .key = seed };
+            snprintf(one.text, WORDS_MAX, "%s %s %s %d %s", setup->name, side_names[side], call, number, word);
+            snprintf(one.kind, WORDS_MAX, "%s %s %s", side_names[side], call, word);
+            for (const char *letter = one.text; *letter != '\0'; letter++)
+                one.key = draw(&one.key) + (unsigned char)*letter;
+            add_case(&one, sample);
         }
     }
 }
@@ -432,7 +429,7 @@ static void torture_all(int workers)
             snprintf(host, sizeof host, "127.%ld.%ld.%ld", 1 + id / 62500 % 250, id / 250 % 250, 1 + id % 250);
 #endif
             for (int i = 0; i < cases_count; i++)
-                if (worker == (workers == 1 || is_shared(cases[i].text) ? 0 : 1 + i % (workers - 1))) {
+                if (worker == (workers == 1 || cases[i].setup->shared ? 0 : 1 + i % (workers - 1))) {
                     tally = (struct tally){ 0 };
                     torture(cases[i].text);
                     must(write(ends[1], &tally, sizeof tally) == sizeof tally ? 0 : -1, "tally");

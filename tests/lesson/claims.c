@@ -49,10 +49,7 @@ static bool linux_tcp;          /* this is Linux's own TCP; gVisor says that it 
 /* ---- Tools: saying what was observed ---- */
 
 /* Says what the experiment does next. */
-static void step(const char *what)
-{
-    printf("    step: %s\n", what);
-}
+static void step(const char *what) { printf("    step: %s\n", what); }
 
 /* Reports an observation, on which the verdict depends. */
 __attribute__((format(printf, 2, 3)))
@@ -100,15 +97,9 @@ static int try_listen(int port, int option)
 }
 
 /* The same on a port that the kernel chooses. */
-static int listen_anywhere(int option)
-{
-    return must(try_listen(0, option), "listen");
-}
+static int listen_anywhere(int option) { return must(try_listen(0, option), "listen"); }
 
-static int accept_from(int listener)
-{
-    return must(accept(listener, NULL, NULL), "accept");
-}
+static int accept_from(int listener) { return must(accept(listener, NULL, NULL), "accept"); }
 
 /* Returns a socket that is connected to this listener. */
 static int client_of(int listener)
@@ -149,10 +140,7 @@ static bool ready(int fd, short events, int milliseconds)
     return must(poll(&waiting, 1, milliseconds), "poll") == 1;
 }
 
-static void await_reset(int fd)
-{
-    ready(fd, 0, -1); /* an error is reported unasked */
-}
+static void await_reset(int fd) { ready(fd, 0, -1); /* an error is reported unasked */ }
 
 /* For what cannot be polled: looks every millisecond, and not for ever. */
 #define AWAIT(condition) \
@@ -642,10 +630,7 @@ static void kill_sender(bool linger, int error)
 }
 
 /* _exit(2): the descriptors of a process that ends are closed, and nothing but that close is what TCP sees. */
-static void killed_sender(void)
-{
-    kill_sender(false, 0);
-}
+static void killed_sender(void) { kill_sender(false, 0); }
 
 /* socket(7), SO_LINGER; with a time of 0, close is the ABORT of RFC 9293, section 3.10.5. */
 static void killed_with_linger(void)

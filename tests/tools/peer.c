@@ -261,10 +261,7 @@ static void set_sizes(int fd, const char *bytes)
     set_option(fd, SO_RCVBUF, atoi(bytes));
 }
 
-static void tell_port(int port)
-{
-    fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
-}
+static void tell_port(int port) { fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port); }
 
 /* Makes the connection, as a server if LISTENS is true, and does what WORDS say. */
 static int converse(bool listens, char **words)

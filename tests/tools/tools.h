@@ -275,10 +275,7 @@ static inline int status_of(pid_t pid)
 
 /* ---- The end ------------------------------------------------------------------------------------------------- */
 
-static inline void wake_sigwait(int signal_number)
-{
-    (void)signal_number;
-}
+static inline void wake_sigwait(int signal_number) { (void)signal_number; }
 
 /* Divides this program in two. The one that returns does the work, as the leader of a process group to which all it
  * starts belong. The other one waits for its end, for SIGHUP, SIGINT or SIGTERM, or for SECONDS, then kills what is
