@@ -29,7 +29,7 @@ static const struct setup {
     const char *source, *destination;           /* the operands of server and client */
     size_t length;                              /* of the source */
     bool exists;                                /* log.txt, before the run */
-    bool shared;                                /* it uses the addresses of localhost, which all workers have in common */
+    bool shared;                                /* it uses addresses of localhost, which all workers have in common */
     const char *options[2][5];                  /* of each side, besides -p and -t */
 } setups[] = {
     { "new", "../large", "log.txt", LARGE, false, false, { { "-b", "0" }, { "-b", "0" } } },
@@ -183,8 +183,8 @@ static void start(const struct setup *setup, int side, const char *port, int sec
     close(ends[1]);
 }
 
-/* Runs the two as SETUP says, with FAULTS for faults.h and -t of so many SECONDS, in a new directory. What it came to is
- * then in pair, and in the file delivered what came out of the FIFO. */
+/* Runs the two as SETUP says, with FAULTS for faults.h and -t of so many SECONDS, in a new directory. Leaves in pair
+ * what it came to, and in the file delivered what came out of the FIFO. */
 static void run(const struct setup *setup, const char *const faults[2], const int seconds[2])
 {
     char address[64] = "", port[8], *const cat[] = { "cat", "fifo", NULL };
