@@ -68,12 +68,14 @@ enum { SERVER, CLIENT };
 static const char *const side_names[] = { "server", "client" };
 static struct program {
     char path[PATH_MAX];
+    const char *fault;                  /* for faults.h; NULL has it list the calls */
+    int seconds;                        /* of -t */
     pid_t pid;
     FILE *output;                       /* where we read its standard error */
     char text[8192];                    /* what came from there */
     char book[BOOK_MAX];                /* what faults.h noted */
     int status;                         /* as a shell would say */
-} pair[2];
+} pair[2] = { { .seconds = AMPLE }, { .seconds = AMPLE } };
 static int64_t took;                    /* microseconds: the last run */
 static const char *this_test;           /* what is being tested, as for -o */
 static int complaints;                  /* checks of this test that failed */
@@ -159,16 +161,15 @@ static void prepare(const struct setup *setup)
     }
 }
 
-/* Starts the program of SIDE as SETUP says, on PORT and with -t SECONDS. FAULT is for faults.h: NULL has it list the
- * calls. */
-static void start(const struct setup *setup, int side, const char *port, int seconds, const char *fault, int in,
-                  int out)
+/* Starts the program of SIDE as SETUP says, on PORT. */
+static void start(const struct setup *setup, int side, const char *port, int in, int out)
 {
-    char patience[16];
-    const char *line[16] = { pair[side].path, "-t", patience, "-p", port, "-a", host };
+    const char *fault = pair[side].fault;
+    char seconds[16];
+    const char *line[16] = { pair[side].path, "-t", seconds, "-p", port, "-a", host };
     int n = 7, ends[2];
 
-    snprintf(patience, sizeof patience, "%d", seconds);
+    snprintf(seconds, sizeof seconds, "%d", pair[side].seconds);
     for (const char *const *option = setup->options[side]; *option != NULL; option++)
         line[n++] = *option;
     line[n] = side == SERVER ? setup->source : setup->destination;
@@ -183,9 +184,9 @@ static void start(const struct setup *setup, int side, const char *port, int sec
     close(ends[1]);
 }
 
-/* Runs the two as SETUP says, with FAULTS for faults.h and -t of so many SECONDS, in a new directory. Leaves in pair
- * what it came to, and in the file delivered what came out of the FIFO. */
-static void run(const struct setup *setup, const char *const faults[2], const int seconds[2])
+/* Runs the two as SETUP says, in a new directory. What it came to is then in pair, and in the file delivered what came
+ * out of the FIFO. */
+static void run(const struct setup *setup)
 {
     char address[64] = "", port[8], *const cat[] = { "cat", "fifo", NULL };
     const char *family, *line;
@@ -203,14 +204,14 @@ static void run(const struct setup *setup, const char *const faults[2], const in
         reader = start_program(cat, null, delivered, STDERR_FILENO);
         fifo = must(open("fifo", O_WRONLY | O_CLOEXEC), "fifo");
     }
-    start(setup, SERVER, "0", seconds[SERVER], faults[SERVER], input[0], null);
+    start(setup, SERVER, "0", input[0], null);
     hear(SERVER, "listening on ");
     line = strstr(pair[SERVER].text, "server: listening on ");
     pair[CLIENT].status = 1;
     strcpy(pair[CLIENT].text, "client: was not started\n");
     pair[CLIENT].book[0] = '\0';
     if (line != NULL && sscanf(line, "server: listening on %63s port %7[0-9]", address, port) == 2) {
-        start(setup, CLIENT, port, seconds[CLIENT], faults[CLIENT], null, to_output(setup) ? fifo : null);
+        start(setup, CLIENT, port, null, to_output(setup) ? fifo : null);
         finish(CLIENT);
     }
     family = strchr(address, ':') != NULL ? "connects IPv6" : "connects IPv4";
@@ -344,8 +345,6 @@ static bool judge(const struct fault *fault)
 static void torture(const char *text)
 {
     struct fault fault = { .setup = setups };
-    const char *faults[] = { "none", "none" };
-    int seconds[] = { AMPLE, AMPLE }, patience = 1;
     char setup[32], side[8], chosen[WORDS_MAX];
 
     complaints = 0;
@@ -356,21 +355,22 @@ static void torture(const char *text)
         fault.setup++;
     fault.side = strcmp(side, "client") == 0;
     snprintf(chosen, sizeof chosen, "%s %d %s", fault.call, fault.number, fault.failure);
-    faults[fault.side] = chosen;
+    pair[SERVER].fault = pair[CLIENT].fault = "none";
+    pair[fault.side].fault = chosen;
 
     /* One program is to give up, the other one is patient. With -k the server itself waits for ever. */
     const bool parent = keeps_serving(fault.setup) && fault.side == SERVER && strncmp(fault.call, "child-", 6) != 0;
     const bool forever = fault.failure[0] != '+' && strstr(fault.failure, "-forever") != NULL;
     const int impatient = parent ? CLIENT : fault.side;
-    do { /* on a busy machine it may have given up before the call came */
-        if (forever)
-            seconds[impatient] = patience;
-        run(fault.setup, faults, seconds);
-    } while (forever && strstr(pair[fault.side].book, "failed ") == NULL && (patience *= 2) < AMPLE);
+    pair[SERVER].seconds = pair[CLIENT].seconds = AMPLE;
+    pair[impatient].seconds = forever ? 1 : AMPLE;
+    do /* on a busy machine it may have given up before the call came */
+        run(fault.setup);
+    while (forever && strstr(pair[fault.side].book, "failed ") == NULL && (pair[impatient].seconds *= 2) < AMPLE);
     if (judge(&fault)) {
         tally.failed++;
-        check(!forever || pair[impatient].status != 1 || took >= patience * INT64_C(1000000),
-              "it gave up before -t %d was over", patience);
+        check(!forever || pair[impatient].status != 1 || took >= pair[impatient].seconds * INT64_C(1000000),
+              "it gave up before -t %d was over", pair[impatient].seconds);
     }
     tally.broken += complaints > 0;
     tally.done++;
@@ -448,8 +448,6 @@ static void torture_all(int workers)
 
 int main(int argc, char *argv[])
 {
-    static const char *const none[2] = { NULL, NULL };
-    static const int patience[2] = { AMPLE, AMPLE };
     const char *one = NULL;
     int letter, workers = 4, sample = 0, good = 0, bad = 0;
     uint64_t seed = (uint64_t)time(NULL) % 1000000, state = 1;
@@ -493,7 +491,7 @@ int main(int argc, char *argv[])
     for (const struct setup *setup = setups; setup < setups + ELEMENTS(setups); setup++) {
         complaints = 0;
         this_test = setup->name;
-        run(setup, none, patience);
+        run(setup);
         judge(&(struct fault){ .setup = setup });
         good += complaints == 0;
         bad += complaints > 0;
