@@ -9,6 +9,9 @@
 #include <netdb.h>
 #include <string.h>
 
+/* Failures of faults.h that are no errors; far from all errno and EAI_ values. */
+enum { SHORT = 10001, NOTHING, TIMEOUT, FAILURE };
+
 #define NAMED(error) { #error, error }
 static const struct { const char *name; int number; } known_errors[] = {
     NAMED(EACCES), NAMED(EADDRINUSE), NAMED(EADDRNOTAVAIL), NAMED(EAFNOSUPPORT), NAMED(EAGAIN), NAMED(EBADF),
@@ -18,6 +21,7 @@ static const struct { const char *name; int number; } known_errors[] = {
     NAMED(ENOMEM), NAMED(ENOSPC), NAMED(ENOSYS), NAMED(ENOTCONN), NAMED(ENOTDIR), NAMED(ENOTSUP), NAMED(ENXIO),
     NAMED(EOVERFLOW), NAMED(EPERM), NAMED(EPIPE), NAMED(ETIMEDOUT), NAMED(EAI_AGAIN), NAMED(EAI_FAIL),
     NAMED(EAI_MEMORY), NAMED(EAI_NONAME), NAMED(EAI_SYSTEM),
+    { "short", SHORT }, { "nothing", NOTHING }, { "timeout", TIMEOUT }, { "failure", FAILURE },
 };
 
 /* Returns the number of the error NAME, of errno or of getaddrinfo; 0 if there is none. */

@@ -59,10 +59,8 @@
 #define _TIME_BITS 64
 
 /* All headers of the programs, before their functions become macros. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -77,7 +75,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -92,22 +89,8 @@
 #undef _FILE_OFFSET_BITS
 #undef _TIME_BITS
 
-enum { SHORT = 10001, NOTHING, TIMEOUT, FAILURE }; /* what is no error; far from all errno and EAI_ values */
 enum { CALLS_MAX = 96, NAME_ROOM = 32 };
 enum { WAITS_MAX = 2000 }; /* in a second: a look every millisecond is allowed, and who spins makes ten times as many */
-
-/* Returns the number of the FAILURE. */
-static inline int failure_number(const char *failure)
-{
-    static const char *const others[] = { "short", "nothing", "timeout", "failure" };
-
-    for (int i = 0; i < 4; i++)
-        if (strcmp(others[i], failure) == 0)
-            return SHORT + i;
-    if (error_number(failure) == 0)
-        abort();
-    return error_number(failure);
-}
 
 /* Adds a line to the book, if there is one. Leaves errno alone. */
 static inline void note(const char *format, ...)
@@ -215,7 +198,9 @@ static inline int fault(const char *call, const char *errors)
         return 0;
     }
     end = failure + strspn(failure, "+!?");
-    last_fault = error = failure_number(end);
+    last_fault = error = error_number(end);
+    if (error == 0)
+        abort();
     if (error == EAGAIN && strstr(call, "-socket") != NULL)
         nanosleep(&tick, NULL);
     errno = error == FAILURE ? 0 : error == TIMEOUT ? ETIMEDOUT : error == EAI_SYSTEM ? EMFILE : error;
