@@ -25,7 +25,7 @@
  * when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when it begins to; and
  * "misused ..." for a close of what is not open. A program that spins is aborted.
  *
- * PLACE holds words for a machine that is not as others are, for places.sh:
+ * PLACE holds words for a machine that is not as others are:
  *
  *     disk=N     a flush takes as long as a disk of N bytes a second needs: the clock is put forward, nobody waits.
  *                The book gets "flushed N bytes"
@@ -34,11 +34,9 @@
  *     world      whatever file is made, all may read it, as on exFAT
  *     foreign    all files but directories belong to somebody else
  *     once       regular files claim to be empty, as those in /proc do
- *     nounix     there is no AF_UNIX
  *     itself     a connection leads back to where it comes from
  *     late       a program does not hear of its connection before that is lost
- *     waitall    MSG_WAITALL forgets a reset that comes after part of the block, as on gVisor
- *     noqueue    there is no TIOCOUTQ, as on gVisor
+ *     noqueue    there is no TIOCOUTQ, as on gVisor, nor any other ioctl
  *     v6only     "::" takes no IPv4 clients unless that is asked for, as on FreeBSD
  *     dead=N     every name has N more addresses, in front, from which no answer comes
  *     nobody     and no other one
@@ -61,10 +59,8 @@
 #define _TIME_BITS 64
 
 /* All headers of the programs, before their functions become macros. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -79,7 +75,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -94,23 +89,8 @@
 #undef _FILE_OFFSET_BITS
 #undef _TIME_BITS
 
-enum { SHORT = 10001, NOTHING, TIMEOUT, FAILURE }; /* what is no error; far from all errno and EAI_ values */
 enum { CALLS_MAX = 96, NAME_ROOM = 32 };
 enum { WAITS_MAX = 2000 }; /* in a second: a look every millisecond is allowed, and who spins makes ten times as many */
-
-/* Returns the number of the FAILURE. */
-static inline int failure_number(const char *failure)
-{
-    static const char *const others[] = { "short", "nothing", "timeout", "failure" };
-    int number = error_number(failure);
-
-    for (int i = 0; i < 4; i++)
-        if (strcmp(others[i], failure) == 0)
-            number = SHORT + i;
-    if (number == 0)
-        abort();
-    return number;
-}
 
 /* Adds a line to the book, if there is one. Leaves errno alone. */
 static inline void note(const char *format, ...)
@@ -218,8 +198,10 @@ static inline int fault(const char *call, const char *errors)
         return 0;
     }
     end = failure + strspn(failure, "+!?");
-    last_fault = error = failure_number(end);
-    if (error == EAGAIN && (strstr(call, "-socket") != NULL || strcmp(call, "recv") == 0))
+    last_fault = error = error_number(end);
+    if (error == 0)
+        abort();
+    if (error == EAGAIN && strstr(call, "-socket") != NULL)
         nanosleep(&tick, NULL);
     errno = error == FAILURE ? 0 : error == TIMEOUT ? ETIMEDOUT : error == EAI_SYSTEM ? EMFILE : error;
     if (number == wanted && (error == SHORT || error == NOTHING || error == FAILURE))
@@ -250,15 +232,13 @@ static inline int faulty_open(const char *path, int flags, ...)
 {
     struct stat status;
     bool waits = (flags & O_NONBLOCK) == 0 && stat(path, &status) == 0 && S_ISFIFO(status.st_mode);
-    mode_t mode = 0;
+    va_list arguments;
+    mode_t mode;
     int fd;
 
-    if ((flags & O_CREAT) != 0) {
-        va_list arguments;
-        va_start(arguments, flags);
-        mode = (mode_t)va_arg(arguments, int);
-        va_end(arguments);
-    }
+    va_start(arguments, flags);
+    mode = (flags & O_CREAT) != 0 ? (mode_t)va_arg(arguments, int) : 0;
+    va_end(arguments);
     if (fault("open", waits ? "+EINTR EACCES" : (flags & O_EXCL) != 0 ? "EEXIST EACCES ENOSPC" :
               "EACCES EMFILE EIO") != 0)
         return -1;
@@ -271,13 +251,15 @@ static inline int faulty_open(const char *path, int flags, ...)
 static inline int faulty_close(int fd)
 {
     static const char *const errors[] = { "+EINTR", "+EINTR", "+EINTR EIO ENOSPC", "+EINTR", "+EINTR" };
-    int how = fault_of_kind(fd, "close", errors), error = errno, result = close(fd);
+    int how = fault_of_kind(fd, "close", errors), error = errno;
 
-    if (result != 0)
+    if (close(fd) != 0)
         note("misused close of descriptor %d\n", fd);
-    if (how != 0)
+    else if (how == 0)
+        return 0;
+    else
         errno = error;
-    return how != 0 ? -1 : result;
+    return -1;
 }
 
 /* Notes, once, what was set for the connection FD. */
@@ -293,63 +275,28 @@ static inline void note_options(int fd)
     char text[128] = "";
     size_t length = 0;
 
-    if (noted)
-        return;
-    noted = true;
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0] && !noted; i++) {
         int values[2] = { 0 }; /* struct linger has two numbers */
         socklen_t room = sizeof values;
         if (getsockopt(fd, wanted[i].level, wanted[i].option, values, &room) != 0)
-            abort();
+            return; /* it is no socket */
         length += (size_t)snprintf(text + length, sizeof text - length, " %d", values[0]);
     }
-    note("options%s\n", text);
+    if (!noted)
+        note("options%s\n", text);
+    noted = true;
 }
-
-#define RECEIVING "+short +EINTR +EAGAIN ?EAGAIN-forever ?ECONNRESET ?ETIMEDOUT"
 
 static inline ssize_t faulty_read(int fd, void *data, size_t length)
 {
-    static const char *const errors[] = { RECEIVING, "+short +EINTR +EAGAIN !EIO", "+short +EINTR !EIO",
-                                          "+short +EINTR +EAGAIN !EIO", "+short +EINTR !EIO" };
-    int how = fault_of_kind(fd, "read", errors);
-    struct stat status;
-
-    if (fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode))
-        note_options(fd);
-    return how == 0 ? read(fd, data, length) : how == SHORT ? read(fd, data, 1) : -1;
-}
-
-static inline ssize_t faulty_send(int fd, const void *data, size_t length, int flags)
-{
-    int how = fault("send", "+short +EINTR +EAGAIN +EAGAIN-forever !ECONNRESET !EPIPE"); /* as MSG_DONTWAIT has it */
-
-    return how == 0 ? send(fd, data, length, flags) : how == SHORT ? send(fd, data, 1, flags) : -1;
-}
-
-/* recv with MSG_WAITALL, but as gVisor has it: if an error comes after part of the block, the next call returns 0. */
-static inline ssize_t forgetful_recv(int fd, void *data, size_t length)
-{
-    static bool forgotten;
-    size_t received = 0;
-    ssize_t count = 1;
-
-    while (!forgotten && count > 0 && received < length) {
-        count = recv(fd, (char *)data + received, length - received, 0);
-        received += count > 0 ? (size_t)count : 0;
-    }
-    forgotten = forgotten || (count < 0 && errno != EAGAIN && errno != EINTR && received > 0);
-    return count < 0 && received == 0 ? -1 : (ssize_t)received;
-}
-
-static inline ssize_t faulty_recv(int fd, void *data, size_t length, int flags)
-{
-    int how = fault("recv", RECEIVING);
+    static const char *const errors[] = {
+        "+short +EINTR +EAGAIN ?EAGAIN-forever ?ECONNRESET ?ETIMEDOUT", "+short +EINTR +EAGAIN !EIO",
+        "+short +EINTR !EIO", "+short +EINTR +EAGAIN !EIO", "+short +EINTR !EIO" };
+    int how;
 
     note_options(fd);
-    if (how == 0 && (flags & MSG_WAITALL) != 0 && in_place("waitall"))
-        return forgetful_recv(fd, data, length);
-    return how == 0 ? recv(fd, data, length, flags) : how == SHORT ? recv(fd, data, 1, flags) : -1;
+    how = fault_of_kind(fd, "read", errors);
+    return how == 0 || how == SHORT ? read(fd, data, how == SHORT ? 1 : length) : -1;
 }
 
 static inline ssize_t faulty_write(int fd, const void *data, size_t length)
@@ -360,44 +307,34 @@ static inline ssize_t faulty_write(int fd, const void *data, size_t length)
         "+short +EINTR +EAGAIN" };
     int how = fault_of_kind(fd, "write", errors);
 
-    return how == 0 ? write(fd, data, length) : how == SHORT ? write(fd, data, 1) : how == NOTHING ? 0 : -1;
-}
-
-static inline int faulty_poll(struct pollfd *wanted, nfds_t count, int milliseconds)
-{
-    int how = fault("poll", "+EINTR +timeout ENOMEM");
-
-    count_wait();
-    return how == 0 ? poll(wanted, count, milliseconds) : how == TIMEOUT ? 0 : -1;
+    return how == 0 || how == SHORT ? write(fd, data, how == SHORT ? 1 : length) : how == NOTHING ? 0 : -1;
 }
 
 static inline int faulty_connect(int fd, const struct sockaddr *name, socklen_t length)
 {
-    int how = fault("connect", "+EINTR +EINPROGRESS ECONNREFUSED ENETUNREACH EADDRNOTAVAIL EAGAIN");
+    int how = fault("connect", "+EINTR +EINPROGRESS ECONNREFUSED ENETUNREACH EADDRNOTAVAIL EAGAIN"), result;
     struct sockaddr_in own = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     struct pollfd lost = { .fd = fd };
 
+    if (how != 0 && how != EINTR && how != EINPROGRESS)
+        return -1;
     if (in_place("itself")) { /* as if the kernel had given us just the port that we want to reach */
         length = sizeof own;
         if (bind(fd, (struct sockaddr *)&own, length) != 0 || getsockname(fd, (struct sockaddr *)&own, &length) != 0)
             abort();
         name = (struct sockaddr *)&own;
     }
+    note("connects %s\n", name->sa_family == AF_INET6 ? "IPv6" : "IPv4");
+    result = connect(fd, name, length);
+    if (result != 0 && errno != EINPROGRESS)
+        return -1;
     if (in_place("late")) {
-        if (connect(fd, name, length) != 0 && errno != EINPROGRESS)
-            return -1;
+        how = EINPROGRESS;
         while (poll(&lost, 1, -1) < 1)
             ;
-        errno = EINPROGRESS;
-        return -1;
     }
-
-    if (how == 0 || how == EINTR || how == EINPROGRESS)
-        note("connects %s\n", name->sa_family == AF_INET6 ? "IPv6" : "IPv4");
     if (how == 0)
-        return connect(fd, name, length);
-    if ((how == EINTR || how == EINPROGRESS) && connect(fd, name, length) != 0 && errno != EINPROGRESS)
-        return -1;
+        return result;
     errno = how;
     return -1;
 }
@@ -438,29 +375,6 @@ static inline int faulty_getaddrinfo(const char *host, const char *service, cons
     return how;
 }
 
-/* True, with errno set, if this ioctl is one that there is not. */
-static inline bool lacks(unsigned long request)
-{
-#ifdef TIOCOUTQ
-    errno = EINVAL;
-    return request == (unsigned long)TIOCOUTQ && in_place("noqueue");
-#else
-    (void)request;
-    return false;
-#endif
-}
-
-/* access, which asks for the real user, and faccessat, which with AT_EACCESS does not. */
-static inline int faulty_faccessat(int directory, const char *path, int mode, int flags)
-{
-    if (fault("access", "EACCES EIO") != 0)
-        return -1;
-    if (!in_place("setuid") || (flags & AT_EACCESS) != 0)
-        return faccessat(directory, path, mode, flags);
-    errno = EACCES;
-    return -1;
-}
-
 static inline int faulty_rename(const char *from, const char *to)
 {
     int result = fault("rename", "!EACCES !ENOSPC !EIO") != 0 ? -1 : rename(from, to);
@@ -468,13 +382,6 @@ static inline int faulty_rename(const char *from, const char *to)
     if (result == 0 && in_place("slipped") && (unlink(to) != 0 || mkfifo(to, 0600) != 0))
         abort();
     return result;
-}
-
-/* What may befall a setsockopt: what only keeps a connection alive can be done without. */
-static inline const char *errors_of_setsockopt(int fd, int level, int option, ...)
-{
-    (void)fd;
-    return level != SOL_SOCKET || option == SO_KEEPALIVE ? "+EINVAL" : "ENOBUFS";
 }
 
 static inline int faulty_accept(int listener, struct sockaddr *name, socklen_t *length)
@@ -497,25 +404,11 @@ static inline int faulty_accept(int listener, struct sockaddr *name, socklen_t *
     return fd;
 }
 
-static inline int faulty_shutdown(int fd, int how)
-{
-    if (fault("shutdown", "!ENOTCONN") != 0)
-        return -1;
-    note_options(fd);
-    return shutdown(fd, how);
-}
-
 static inline int faulty_socket(int family, int type, int protocol)
 {
     const int on = 1;
-    int fd;
+    int fd = fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0 ? -1 : socket(family, type, protocol);
 
-    if (fault("socket", "EMFILE ENOBUFS EAFNOSUPPORT") != 0)
-        return -1;
-    errno = EAFNOSUPPORT;
-    if (family == AF_UNIX && in_place("nounix"))
-        return -1;
-    fd = socket(family, type, protocol);
     if (fd >= 0 && family == AF_INET6 && in_place("v6only") &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0)
         abort();
@@ -544,32 +437,24 @@ static inline int faulty_fsync(int fd)
 
 static inline int faulty_clock_gettime(clockid_t id, struct timespec *now)
 {
+    int64_t nanoseconds;
+
     if (fault("clock_gettime", "EINVAL") != 0 || clock_gettime(id, now) != 0)
         return -1;
-    if (id == CLOCK_MONOTONIC)
-        *now = (struct timespec){ .tv_sec = now->tv_sec + (time_t)((now->tv_nsec + ahead) / 1000000000),
-                                  .tv_nsec = (long)((now->tv_nsec + ahead) % 1000000000) };
+    nanoseconds = now->tv_nsec + (id == CLOCK_MONOTONIC ? ahead : 0);
+    now->tv_sec += (time_t)(nanoseconds / 1000000000);
+    now->tv_nsec = (long)(nanoseconds % 1000000000);
     return 0;
 }
 
-static inline int faulty_stat(const char *path, struct stat *status)
+/* Makes of STATUS, which stat or fstat has found with this RESULT, what it is in our place. Returns RESULT. */
+static inline int disguise(int result, struct stat *status)
 {
-    if (fault("stat", "EACCES EIO") != 0 || stat(path, status) != 0)
-        return -1;
-    if (in_place("foreign") && !S_ISDIR(status->st_mode))
+    if (result == 0 && in_place("foreign") && !S_ISDIR(status->st_mode))
         status->st_uid++;
-    return 0;
-}
-
-static inline int faulty_fstat(int fd, struct stat *status)
-{
-    if (fault("fstat", "EIO") != 0 || fstat(fd, status) != 0)
-        return -1;
-    if (in_place("foreign") && !S_ISDIR(status->st_mode))
-        status->st_uid++;
-    if (in_place("once") && S_ISREG(status->st_mode))
+    if (result == 0 && in_place("once") && S_ISREG(status->st_mode))
         status->st_size = 0;
-    return 0;
+    return result;
 }
 
 #ifdef __linux__
@@ -579,22 +464,14 @@ static inline int faulty_fstat(int fd, struct stat *status)
 #define open(...)        faulty_open(__VA_ARGS__)
 #define close(...)       faulty_close(__VA_ARGS__)
 #define read(...)        faulty_read(__VA_ARGS__)
-#define recv(...)        faulty_recv(__VA_ARGS__)
 #define write(...)       faulty_write(__VA_ARGS__)
-#define send(...)        faulty_send(__VA_ARGS__)
-#define poll(...)        faulty_poll(__VA_ARGS__)
 #define connect(...)     faulty_connect(__VA_ARGS__)
-#define access(path, mode) faulty_faccessat(AT_FDCWD, path, mode, 0)
-#define faccessat(...)   faulty_faccessat(__VA_ARGS__)
 #define rename(...)      faulty_rename(__VA_ARGS__)
 #define freeaddrinfo(list) (in_place("dead") ? (void)0 : freeaddrinfo(list)) /* part of it was never allocated */
 #define getaddrinfo(...) faulty_getaddrinfo(__VA_ARGS__)
 #define accept(...)      faulty_accept(__VA_ARGS__)
-#define shutdown(...)    faulty_shutdown(__VA_ARGS__)
 #define socket(...)      faulty_socket(__VA_ARGS__)
 #define fsync(...)       faulty_fsync(__VA_ARGS__)
-#define fstat(...)       faulty_fstat(__VA_ARGS__)
-#define stat(...)        faulty_stat(__VA_ARGS__)
 #define clock_gettime(...) faulty_clock_gettime(__VA_ARGS__)
 #define syncfs(...)      (fault("syncfs", "!EIO") != 0 ? -1 : (note("flushed all\n"), 0))
 
@@ -606,13 +483,28 @@ static inline int faulty_fstat(int fd, struct stat *status)
     (fault("getnameinfo", "EAI_AGAIN EAI_MEMORY EAI_SYSTEM") != 0 ? last_fault : getnameinfo(__VA_ARGS__))
 #define getsockname(...) (fault("getsockname", "ENOBUFS") != 0 ? -1 : getsockname(__VA_ARGS__))
 #define getpeername(...) (fault("getpeername", "ENOTCONN") != 0 ? -1 : getpeername(__VA_ARGS__))
-#define setsockopt(...) \
-    (fault("setsockopt", errors_of_setsockopt(__VA_ARGS__)) != 0 ? -1 : setsockopt(__VA_ARGS__))
-#define getsockopt(fd, level, ...) \
-    (fault("getsockopt", (level) == SOL_SOCKET ? "ENOBUFS" : "+EINVAL") != 0 ? -1 : getsockopt(fd, level, __VA_ARGS__))
-#define ioctl(fd, request, ...) \
-    (fault("ioctl", "+EINVAL") != 0 || lacks((unsigned long)(request)) ? -1 : ioctl(fd, request, __VA_ARGS__))
+#define setsockopt(fd, level, option, ...) /* what only keeps a connection alive can be done without */ \
+    (fault("setsockopt", (level) != SOL_SOCKET || (option) == SO_KEEPALIVE ? "+EINVAL" : "ENOBUFS") != 0 ? -1 : \
+     setsockopt(fd, level, option, __VA_ARGS__))
+#define getsockopt(fd, level, ...) /* how often the state is looked up (TCP_INFO) is left to chance: another name */ \
+    (((level) == SOL_SOCKET ? fault("getsockopt", "ENOBUFS") : fault("getsockopt-tcp", "+EINVAL")) != 0 ? -1 : \
+     getsockopt(fd, level, __VA_ARGS__))
+#define ioctl(...) \
+    (fault("ioctl", "+EINVAL") != 0 || (in_place("noqueue") && (errno = EINVAL) != 0) ? -1 : ioctl(__VA_ARGS__))
+#define shutdown(fd, how) \
+    (note_options(fd), fault("shutdown", "!ENOTCONN") != 0 ? -1 : shutdown(fd, how))
+#define poll(...) \
+    (count_wait(), fault("poll", "+EINTR +timeout ENOMEM") == 0 ? poll(__VA_ARGS__) : last_fault == TIMEOUT ? 0 : -1)
+#define send(fd, data, length, flags) /* the failures are those with MSG_DONTWAIT */ \
+    (fault("send", "+short +EINTR +EAGAIN +EAGAIN-forever !ECONNRESET !EPIPE") == 0 ? \
+     send(fd, data, length, flags) : last_fault == SHORT ? send(fd, data, 1, flags) : -1)
+#define faccessat(directory, path, mode, flags) /* with AT_EACCESS it asks for the effective user, not the real one */ \
+    (fault("faccessat", "EACCES EIO") != 0 || \
+     (in_place("setuid") && ((flags) & AT_EACCESS) == 0 && (errno = EACCES) != 0) ? -1 : \
+     faccessat(directory, path, mode, flags))
 #define fcntl(...)       (fault("fcntl", "EBADF") != 0 ? -1 : fcntl(__VA_ARGS__))
+#define stat(path, status) (fault("stat", "EACCES EIO") != 0 ? -1 : disguise(stat(path, status), status))
+#define fstat(fd, status) (fault("fstat", "EIO") != 0 ? -1 : disguise(fstat(fd, status), status))
 #define lstat(...)       (fault("lstat", "EIO") != 0 ? -1 : lstat(__VA_ARGS__))
 #define realpath(...)    (fault("realpath", "ENOENT EACCES ELOOP") != 0 ? NULL : realpath(__VA_ARGS__))
 #define chdir(...)       (fault("chdir", "EACCES") != 0 ? -1 : chdir(__VA_ARGS__))

@@ -7,7 +7,7 @@
  *
  * Each prints its claim, what it observed, and whether the claim holds; only the observations decide that. Each has a
  * process and a limit of time of its own, so one that crashes or hangs fails alone. All traffic stays on 127.0.0.1.
- * What a system does not show (TCP_INFO, /proc, packets) is skipped, and said. Exits with 0 if no claim failed.
+ * What a system does not show (/proc, packets) is skipped, and said. Exits with 0 if no claim failed.
  *
  * First come the tools, then a function for each claim, which names its source, then the table of claims. "A common
  * explanation" is one that many tutorials repeat, rightly or wrongly.
@@ -17,12 +17,10 @@
 #ifdef __linux__
 #define ON_LINUX(run) run
 #include "../tools/wire.h"
-#include <netinet/tcp.h>
 #include <sys/syscall.h>
 enum { IS_LINUX = 1 };
 #else
 #define ON_LINUX(run) NULL
-#define expect_state(fd, wanted) shown(false, "the state of a connection")
 enum { IS_LINUX = 0 };
 #endif
 #ifndef SO_REUSEPORT
@@ -43,6 +41,7 @@ enum {
 
 static char bytes[1024 * 1024]; /* what is sent, and where it is read to; the values do not matter */
 static int here, peer;          /* the ends of a connection: the one that connected, and the one that was accepted */
+static int here_port, peer_port; /* known after a close, too */
 static bool all_as_claimed = true;  /* in an experiment's process: no observation contradicts the claim */
 static bool inherits;           /* what was set for a listening socket is handed on to the accepted ones */
 static bool linux_tcp;          /* this is Linux's own TCP; gVisor says that it is Linux, but has another */
@@ -50,15 +49,10 @@ static bool linux_tcp;          /* this is Linux's own TCP; gVisor says that it 
 /* ---- Tools: saying what was observed ---- */
 
 /* Says what the experiment does next. */
-static void step(const char *what)
-{
-    printf("    step: %s\n", what);
-}
+static void step(const char *what) { printf("    step: %s\n", what); }
 
 /* Reports an observation, on which the verdict depends. */
-#ifdef __GNUC__
 __attribute__((format(printf, 2, 3)))
-#endif
 static void expect(bool as_claimed, const char *format, ...)
 {
     va_list values;
@@ -103,15 +97,9 @@ static int try_listen(int port, int option)
 }
 
 /* The same on a port that the kernel chooses. */
-static int listen_anywhere(int option)
-{
-    return must(try_listen(0, option), "listen");
-}
+static int listen_anywhere(int option) { return must(try_listen(0, option), "listen"); }
 
-static int accept_from(int listener)
-{
-    return must(accept(listener, NULL, NULL), "accept");
-}
+static int accept_from(int listener) { return must(accept(listener, NULL, NULL), "accept"); }
 
 /* Returns a socket that is connected to this listener. */
 static int client_of(int listener)
@@ -135,6 +123,8 @@ static void connect_both(int send_size, int receive_size)
     }
     here = client_of(listener);
     peer = accept_from(listener);
+    here_port = port_of(here);
+    peer_port = port_of(peer);
     if (send_size != 0)
         set_option(here, SO_SNDBUF, send_size);
     must(close(listener), "close");
@@ -150,10 +140,7 @@ static bool ready(int fd, short events, int milliseconds)
     return must(poll(&waiting, 1, milliseconds), "poll") == 1;
 }
 
-static void await_reset(int fd)
-{
-    ready(fd, 0, -1); /* an error is reported unasked */
-}
+static void await_reset(int fd) { ready(fd, 0, -1); /* an error is reported unasked */ }
 
 /* For what cannot be polled: looks every millisecond, and not for ever. */
 #define AWAIT(condition) \
@@ -176,21 +163,19 @@ static void await_unread(int fd, size_t count)
         die("what was sent did not arrive");
 }
 
-/* Sends COUNT bytes, which the call must take as a whole. */
-static void put(int fd, size_t count)
-{
-    if (must((int)send(fd, bytes, count, MSG_NOSIGNAL), "send") != (int)count)
-        die("send took only a part");
-}
-
 /* Sends what there is space for now, without waiting, and returns how much that was. */
 static size_t put_now(int fd, size_t count)
 {
     ssize_t taken = send(fd, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-    if (taken == -1 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return 0;
-    return (size_t)must((int)taken, "send");
+    return taken == -1 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : (size_t)must((int)taken, "send");
+}
+
+/* Sends COUNT bytes, for which there must be space. */
+static void put(int fd, size_t count)
+{
+    if (put_now(fd, count) != count)
+        die("send took only a part");
 }
 
 /* Sends until nothing more fits and no more space appears, and returns how much that was. */
@@ -254,6 +239,7 @@ static void expect_to_send(int fd, int error)
     expect(result == error, "%s wrote: %s", who(fd), result == 0 ? "taken" : strerror(result));
 }
 
+/* Expects a server on PORT, with OPTION, to fail in this way, or to listen if that is 0. */
 static void expect_listener(const char *what, int port, int option, int error)
 {
     int result = try_listen(port, option) == -1 ? errno : 0;
@@ -269,79 +255,33 @@ static void expect_sizes(const char *what, int fd, long long sending, long long 
            receive_size);
 }
 
-/* Returns the client of a process that accepts it, sends SIZE bytes, and is killed. */
-static int client_of_killed(int listener, size_t size)
-{
-    int fd = client_of(listener);
-    pid_t server;
-
-    ready(listener, POLLIN, -1);
-    server = split();
-    if (server == 0) {
-        put(accept_from(listener), size);
-        pause();
-        _exit(EXIT_FAILURE);
-    }
-    must(close(listener), "close");
-    await_unread(fd, size);
-    step("the server, which has written, is killed");
-    must(kill(server, SIGKILL), "kill");
-    status_of(server);
-    return fd;
-}
-
-/* ---- Tools: what only Linux shows ---- */
-
-/* Returns number COLUMN, from 0, in this file; UNSEEN where there is no such file. */
-static long setting(const char *path, int column)
-{
-    char line[128], *at = line;
-
-    if (!linux_tcp || get_file(path, line, sizeof line) <= 0)
-        return UNSEEN;
-    while (column-- > 0)
-        strtol(at, &at, 10);
-    return strtol(at, NULL, 10);
-}
-
-#ifdef __linux__
-
-static int state_of(int fd)
-{
-    struct tcp_info result = { 0 };
-    socklen_t length = sizeof result;
-
-    must(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &result, &length), "getsockopt TCP_INFO");
-    return result.tcpi_state;
-}
-
-static const char *state_name(int state)
+/* Expects a side, here or peer, to come to a state of RFC 9293, section 3.3.2, in the kernel's table. That has those,
+ * too, that no process holds any more. What is not there is in the state "none". */
+static void expect_state(int side, const char *wanted)
 {
     static const char *const names[] = { "none", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
                                          "TIME_WAIT", "CLOSED", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING" };
+    const int near = side == here ? here_port : peer_port, far = side == here ? peer_port : here_port;
+    int state = state_in_table(near, far);
 
-    return state >= 0 && state < (int)ELEMENTS(names) ? names[state] : "unknown";
+    if (!shown(state >= 0, "the state of a connection"))
+        return;
+    AWAIT(strcmp(names[state = state_in_table(near, far)], wanted) == 0);
+    expect(strcmp(names[state], wanted) == 0, "%s is in state %s", who(side), names[state]);
 }
 
-/* Expects FD to come to a state of RFC 9293, section 3.3.2. */
-static void expect_state(int fd, const char *wanted)
+/* Returns number COLUMN, from 0, in this file; UNSEEN where there is none. */
+static long setting(const char *path, int column)
 {
-    const char *state = "";
+    long numbers[] = { UNSEEN, UNSEEN };
+    char line[128];
 
-    AWAIT(strcmp(state = state_name(state_of(fd)), wanted) == 0);
-    expect(strcmp(state, wanted) == 0, "%s is in state %s", who(fd), state);
+    if (linux_tcp && get_file(path, line, sizeof line) > 0)
+        (void)sscanf(line, "%ld %ld", &numbers[0], &numbers[1]);
+    return numbers[column];
 }
 
-/* Expects a connection to come to the state WANTED in the kernel's table, or "none" if it is not there. The table also
- * has those that no process holds any more. */
-static void expect_in_table(const char *whose, int near, int far, const char *wanted)
-{
-    const char *state = "";
-
-    need(state_in_table(near, far) >= 0, "/proc/net/tcp");
-    AWAIT(strcmp(state = state_name(state_in_table(near, far)), wanted) == 0);
-    expect(strcmp(state, wanted) == 0, "in the kernel's table %s is in state %s", whose, state);
-}
+#ifdef __linux__
 
 /* Like connect_both, for seen to look at. Skips the experiment where packets cannot be seen. */
 static void connect_watched(int send_size, int receive_size)
@@ -363,7 +303,7 @@ static struct segment seen(int side, unsigned flags, uint32_t ack)
     do
         if (!next_segment(&segment, PATIENCE_MILLISECONDS))
             die("a segment did not come");
-    while (segment.of->port[CLIENT] != port_of(here) || segment.side != side || (segment.flags & flags) == 0 ||
+    while (segment.of->port[CLIENT] != here_port || segment.side != side || (segment.flags & flags) == 0 ||
            segment.ack < ack);
     return segment;
 }
@@ -463,39 +403,41 @@ static void partial_write(void)
  * for only a part of it when this side closes. */
 static void close_unread(void)
 {
-    for (int input = 0; input <= 1; input++) {
-        size_t arrived = DATA;
-
+    for (size_t input = 0; input <= 1; input++) {
         connect_both(LARGE, SMALL);
-        if (input == 1) {
-            put(peer, 1);
-            await_unread(here, 1);
-        }
+        put(peer, input);
+        await_unread(here, input);
         put(here, DATA);
-        expect(unread(peer) < DATA, "%d bytes written, %zu arrived; close with %d unread", DATA, unread(peer), input);
+        expect(unread(peer) < DATA, "%d bytes written, %zu arrived; close with %zu unread", DATA, unread(peer), input);
         must(close(here), "close");
-        if (input == 1) {
-            await_reset(peer);
-            arrived = unread(peer);
-            expect(arrived < DATA, "when the reset has come, %zu have arrived", arrived);
+        if (input == 0) {
+            expect_to_read(peer, DATA, 0);
+            continue;
         }
-        expect_to_read(peer, arrived, input == 1 ? ECONNRESET : 0);
+        await_reset(peer);
+        expect(unread(peer) < DATA, "when the reset has come, %zu have arrived", unread(peer));
+        expect_to_read(peer, unread(peer), ECONNRESET);
     }
 }
 
-/* RFC 9293, section 3.6; POSIX, shutdown; send(2), EPIPE. */
+/* RFC 9293, section 3.6; POSIX, shutdown; send(2), EPIPE. Section 3.3.2: CLOSE_WAIT waits "for a connection termination
+ * request from the local user". Section 3.6.1 (MUST-13): TIME_WAIT. */
 static void half_close(void)
 {
     connect_both(0, 0);
     put(here, 1000);
     must(shutdown(here, SHUT_WR), "shutdown");
     expect_to_read(peer, 1000, 0);
-    expect_state(here, "FIN_WAIT2");
-    expect_state(peer, "CLOSE_WAIT");
     expect_to_send(here, EPIPE);
     put(peer, 500);
+    await_unread(here, 500);
+    expect_state(here, "FIN_WAIT2");
+    expect_state(peer, "CLOSE_WAIT");
+    step("the peer closes");
     must(close(peer), "close");
     expect_to_read(here, 500, 0);
+    expect_state(here, "TIME_WAIT");
+    expect_state(peer, "none");
 }
 
 /* read(2) on a connection waits for a byte or for FIN. That all has been said is no event. */
@@ -526,15 +468,12 @@ static void dup_close(void)
     expect_silence(peer);
     step("fork gives the second one to a child, and it is closed here");
     child = split();
-    if (child == 0) {
-        pause();
-        _exit(EXIT_FAILURE);
-    }
+    if (child == 0)
+        _exit(pause());
     must(close(copy), "close");
     expect_silence(peer);
     step("the child ends");
     must(kill(child, SIGKILL), "kill");
-    status_of(child);
     expect_to_read(peer, 0, 0);
 
     connect_both(0, 0);
@@ -666,20 +605,38 @@ static void optlen(void)
 
 /* ---- Claims about the killed and the reset ---- */
 
-/* _exit(2): the descriptors of a process that ends are closed, and nothing but that close is what TCP sees. */
-static void killed_sender(void)
+/* A server sends, and is killed. Its client is to read what was sent, and then ERROR. If LINGER is true, the server has
+ * set SO_LINGER for its listener. */
+static void kill_sender(bool linger, int error)
 {
-    expect_to_read(client_of_killed(listen_anywhere(0), 5000), 5000, 0);
+    int listener = listen_anywhere(0), fd;
+    pid_t server;
+
+    if (linger)
+        reset_on_close(listener);
+    fd = client_of(listener);
+    ready(listener, POLLIN, -1);
+    server = split();
+    if (server == 0) {
+        put(accept_from(listener), 5000);
+        _exit(pause());
+    }
+    must(close(listener), "close");
+    await_unread(fd, 5000);
+    step("the server, which has written, is killed");
+    must(kill(server, SIGKILL), "kill");
+    status_of(server);
+    expect_to_read(fd, 5000, error);
 }
+
+/* _exit(2): the descriptors of a process that ends are closed, and nothing but that close is what TCP sees. */
+static void killed_sender(void) { kill_sender(false, 0); }
 
 /* socket(7), SO_LINGER; with a time of 0, close is the ABORT of RFC 9293, section 3.10.5. */
 static void killed_with_linger(void)
 {
-    int listener = listen_anywhere(0);
-
     need(inherits, "an accepted socket that inherits SO_LINGER from the listening one");
-    reset_on_close(listener);
-    expect_to_read(client_of_killed(listener, 5000), 5000, ECONNRESET);
+    kill_sender(true, ECONNRESET);
 }
 
 /* In no manual page, but a trap: whoever reads again sees an end-of-file. What the FIN has told, that the peer has the
@@ -722,7 +679,7 @@ static void reuse_flags(void)
 /* socket(7): with SO_REUSEPORT, sockets of one user; with SO_REUSEADDR, never while there is a listening socket. */
 static void reuse_port(void)
 {
-    int listeners[2], count[2] = { 0 }, third = listen_anywhere(SO_REUSEADDR);
+    int listeners[2], count[2] = { 0 };
 
     listeners[0] = listen_anywhere(SO_REUSEPORT);
     listeners[1] = must(try_listen(port_of(listeners[0]), SO_REUSEPORT), "the second");
@@ -732,7 +689,8 @@ static void reuse_port(void)
         for (; ready(listeners[i], POLLIN, QUIET_MILLISECONDS); count[i]++)
             accept_from(listeners[i]);
     expect(!linux_tcp || (count[0] > 0 && count[1] > 0), "of 40 clients one got %d, the other %d", count[0], count[1]);
-    expect_listener("a second one with SO_REUSEADDR alone", port_of(third), SO_REUSEADDR, EADDRINUSE);
+    expect_listener("a second one with SO_REUSEADDR alone", port_of(listen_anywhere(SO_REUSEADDR)), SO_REUSEADDR,
+                    EADDRINUSE);
 }
 
 /* Serves a client, closes the connection first and stops; returns the port, on which a TIME_WAIT now remains. */
@@ -762,40 +720,6 @@ static void reuse_time_wait(void)
 /* ---- Claims of which other systems show nothing ---- */
 
 #ifdef __linux__
-
-/* RFC 9293, section 3.3.2: it waits "for a connection termination request from the local user". */
-static void close_wait(void)
-{
-    int near, far;
-
-    connect_both(0, 0);
-    near = port_of(here);
-    far = port_of(peer);
-    must(close(peer), "close");
-    expect_to_read(here, 0, 0);
-    pause_for(QUIET_MILLISECONDS * 1000L);
-    expect_state(here, "CLOSE_WAIT");
-    must(close(here), "close");
-    expect_in_table("after its own close, this side", near, far, "none");
-}
-
-/* RFC 9293, section 3.6.1 (MUST-13). */
-static void time_wait(void)
-{
-    int near, far;
-
-    connect_both(0, 0);
-    must(shutdown(here, SHUT_WR), "shutdown");
-    near = port_of(here);
-    far = port_of(peer);
-    expect_to_read(peer, 0, 0);
-    must(close(peer), "close");
-    expect_to_read(here, 0, 0);
-    if (linux_tcp)
-        expect_state(here, "CLOSED"); /* what remains is no longer this socket's */
-    expect_in_table("this side", near, far, "TIME_WAIT");
-    expect_in_table("the peer", far, near, "none");
-}
 
 /* getsockopt(2), EFAULT. A "way 2" often met passes (socklen_t *)sizeof(value), a pointer to address 4, and prints
  * what was in the variable before. By syscall: a sanitizer's getsockopt looks at the length itself and would crash. */
@@ -893,14 +817,13 @@ static const struct experiment {
     { "half-close", "shutdown(SHUT_WR) gives the peer an end-of-file; the other direction works on.", half_close },
     { "no-shutdown", "If nobody ends its half, both wait for ever: silence is no end-of-file.", no_shutdown },
     { "dup-close", "close sends no FIN while dup or fork has left another descriptor; shutdown does.", dup_close },
-    { "close-wait", "CLOSE_WAIT is over when one's own program closes; the other side has long done so.",
-      ON_LINUX(close_wait) },
+    { "close-wait", "CLOSE_WAIT is over when one's own program closes; the other side has long done so.", half_close },
     { "fin-number", "FIN takes a sequence number, as SYN does: its ACK says that all arrived.", ON_LINUX(fin_number) },
     { "data-after-close", "What comes after close is answered with a reset, and nothing else; after a half-close it is "
       "acknowledged.", ON_LINUX(data_after_close) },
     { "shut-rd", "shutdown(SHUT_RD) ends one's own waiting for input; the peer notices nothing.", shut_rd },
     { "shut-rdwr", "shutdown(SHUT_RDWR) is a close to the peer, but leaves the descriptor open.", shut_rdwr },
-    { "time-wait", "The side that sends its FIN first ends in TIME_WAIT.", ON_LINUX(time_wait) },
+    { "time-wait", "The side that sends its FIN first ends in TIME_WAIT.", half_close },
     { "size-rule", "A buffer size asked for is capped, doubled and raised to a floor; it never fails.", size_rule },
     { "no-tuning", "Setting a size switches off the kernel's tuning of it.", no_tuning },
     { "window", "No more is under way than the peer's receive buffer has room for.", window },
@@ -918,12 +841,11 @@ static const struct experiment {
 /* Finds out what kind of TCP this is. */
 static void look_around(void)
 {
-    int listener = listen_anywhere(0), accepted;
+    int listener = listen_anywhere(0);
 
     set_option(listener, SO_RCVBUF, SMALL);
     client_of(listener);
-    accepted = accept_from(listener);
-    inherits = get_option(accepted, SO_RCVBUF) == get_option(listener, SO_RCVBUF);
+    inherits = get_option(accept_from(listener), SO_RCVBUF) == get_option(listener, SO_RCVBUF);
     linux_tcp = IS_LINUX && inherits;
 }
 
@@ -946,40 +868,32 @@ static int judge(const struct experiment *experiment)
     return status == HOLDS || status == SKIPPED ? status : FAILS;
 }
 
-/* True if NAME is one of the WORDS, which end with a NULL. */
-static bool is_among(const char *name, char *const *words)
-{
-    while (*words != NULL && strcmp(*words, name) != 0)
-        words++;
-    return *words != NULL;
-}
-
 int main(int argc, char *argv[])
 {
     const bool lists = argc == 2 && strcmp(argv[1], "-l") == 0;
-    int count[SKIPPED + 1] = { 0 };
+    int count[SKIPPED + 1] = { 0 }, known = lists;
 
     begin("claims");
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* what an experiment said before it died is kept */
-    for (char **word = argv + 1; *word != NULL && !lists; word++) {
-        size_t i = 0;
-        while (i < ELEMENTS(experiments) && strcmp(experiments[i].name, *word) != 0)
-            i++;
-        if (i == ELEMENTS(experiments)) {
-            fprintf(stderr, "claims: no claim is called '%s'\nusage: claims [-l | NAME...]\n", *word);
-            return 2;
-        }
-    }
     if (!lists) {
         supervise((ELEMENTS(experiments) + 1) * WATCHDOG_SECONDS); /* no child of an experiment outlives the run */
         look_around();
     }
     for (const struct experiment *this = experiments; this < experiments + ELEMENTS(experiments); this++) {
-        if (argc > 1 && !lists && !is_among(this->name, argv + 1))
-            continue;
-        printf("`%s`: %s\n", this->name, this->claim);
-        if (!lists)
+        bool wanted = argc == 1 || lists;
+        for (char **word = argv + 1; *word != NULL; word++)
+            if (strcmp(this->name, *word) == 0) {
+                wanted = true;
+                known++;
+            }
+        if (wanted)
+            printf("`%s`: %s\n", this->name, this->claim);
+        if (wanted && !lists)
             count[judge(this)]++;
+    }
+    if (known < argc - 1) {
+        fprintf(stderr, "claims: not every name is that of a claim\nusage: claims [-l | NAME...]\n");
+        return 2;
     }
     if (!lists)
         printf(count[SKIPPED] > 0 ? "%d passed, %d failed, %d skipped\n" : "%d passed, %d failed\n", count[HOLDS],

@@ -25,7 +25,8 @@ int main(void)
 #else
 #include "wire.h"
 
-enum { LAST_MILLISECONDS = 500 };   /* how long to wait, when COMMAND has ended, for what its kernel still says */
+/* COMMAND has ended, and for so long nothing came: then its kernel has no more to say. It sends again within 200. */
+enum { QUIET_MILLISECONDS = 400 };
 
 static volatile pid_t command;
 
@@ -65,25 +66,11 @@ static void print(FILE *file, const struct segment *segment)
         die("write");
 }
 
-/* Takes all segments there are. After the end of COMMAND a connection may take another moment to end. */
-static void print_all(FILE *file)
-{
-    struct segment segment;
-    int64_t until = microseconds() + (int64_t)LAST_MILLISECONDS * 1000;
-
-    for (;;) {
-        bool over = all_ended() || microseconds() >= until;
-        if (next_segment(&segment, over ? 0 : 10))
-            print(file, &segment);
-        else if (over)
-            return;
-    }
-}
-
 int main(int argc, char *argv[])
 {
     static const int deadly[] = { SIGHUP, SIGINT, SIGTERM };
     const struct sigaction action = { .sa_handler = pass_on, .sa_flags = SA_RESTART };
+    struct segment segment;
     const char *refused;
     unsigned lost;
     FILE *file;
@@ -107,7 +94,8 @@ int main(int argc, char *argv[])
         must(sigaction(deadly[i], &action, NULL), "sigaction");
     status = status_of(command);
     command = 0;
-    print_all(file);
+    while (next_segment(&segment, QUIET_MILLISECONDS))
+        print(file, &segment);
     lost = lost_packets();
     if (lost > 0)
         fprintf(stderr, "packets: %u packets are missing: there was no room for them\n", lost);

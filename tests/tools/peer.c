@@ -18,8 +18,8 @@
  *     buffers N        sizes of the socket buffers; first only
  *     say TEXT         prints TEXT on standard error, in the form of a line of the trace (-v)
  *
- *     peer full FILE ACTION...        listens until there is FILE, but has no room for one more connection; then does the
- *                                     actions, if there are any, with who comes next
+ *     peer full FILE ACTION...        listens until there is FILE, but has no room for one more connection; then does
+ *                                     the actions, if there are any, with who comes next
  *     peer input ACTION...            reads from standard input instead of a connection
  *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens: PORT stands for it
  *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours; the
@@ -44,6 +44,7 @@
 
 #include <sys/ioctl.h>
 #include <sys/un.h>
+#include <termios.h>
 
 enum { PIECE = 1025, TEXT_ROOM = 4096, LIMIT = 180, READS_A_SECOND = 100 };
 
@@ -260,10 +261,7 @@ static void set_sizes(int fd, const char *bytes)
     set_option(fd, SO_RCVBUF, atoi(bytes));
 }
 
-static void tell_port(int port)
-{
-    fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port);
-}
+static void tell_port(int port) { fprintf(stderr, "peer: listening on 127.0.0.1 port %d\n", port); }
 
 /* Makes the connection, as a server if LISTENS is true, and does what WORDS say. */
 static int converse(bool listens, char **words)
@@ -320,25 +318,17 @@ static int be_reader(char **words)
     return 0;
 }
 
-/* Becomes the program WORDS[0]. */
-static _Noreturn void become(char **words)
-{
-    signal(SIGPIPE, SIG_DFL);
-    execvp(words[0], words);
-    die(words[0]);
-}
-
 static int limit(char **words)
 {
-    alarm((unsigned)atoi(words[0])); /* it outlives exec */
-    become(words + 1);
+    program_limit = (unsigned)atoi(words[0]);
+    become(words + 1, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
 }
 
 static int childless(char **words)
 {
     signal(SIGCHLD, SIG_IGN);
     alarm(0);
-    become(words);
+    become(words, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
 }
 
 static int storm(char **words)
@@ -374,28 +364,22 @@ static int hold(char **words)
         if (strcmp(*word, "PORT") == 0)
             *word = port;
     alarm(0); /* COMMAND does not have our limit of time */
-    become(words);
+    become(words, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
 }
 
-/* Presses Ctrl-S on the terminal MASTER when there is the file NAME.stop, and Ctrl-Q when there is NAME.go. */
-static void press_keys(int master, const char *name)
+/* Stops the output on the terminal when there is the file NAME.stop, and lets it go on when there is NAME.go. */
+static void press_keys(int terminal, const char *name)
 {
-    static const char stop = 'S' & 31, go = 'Q' & 31;
-    struct pollfd wanted = { .events = POLLOUT };
     char file[PATH_MAX];
 
     snprintf(file, sizeof file, "%s.stop", name);
     wait_for_text(file, "");
-    wanted.fd = must(open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC), "terminal");
-    must((int)write(master, &stop, 1), "terminal");
-    while (must(poll(&wanted, 1, 0), "poll") > 0)
-        pause_for(1000);
-    close(wanted.fd); /* if we kept it open, the terminal would not end with the command */
+    must(tcflow(terminal, TCOOFF), "terminal");
     snprintf(file, sizeof file, "%s.stopped", name);
     must(close(open_output(file)), file);
     snprintf(file, sizeof file, "%s.go", name);
     wait_for_text(file, "");
-    must((int)write(master, &go, 1), "terminal");
+    must(tcflow(terminal, TCOON), "terminal");
 }
 
 static int on_terminal(char **words)
@@ -420,13 +404,12 @@ static int on_terminal(char **words)
     }
     pid = start_program(words, STDIN_FILENO, STDOUT_FILENO, slave);
     if (stops != NULL && (keys = split()) == 0) {
-        close(slave);
-        press_keys(master, stops);
+        press_keys(slave, stops);
         exit(0);
     }
     close(slave);
-    /* When nobody has the terminal open any more, read fails with EIO. Not on gVisor: there the end of COMMAND and then
-     * some silence are the end. */
+    /* When nobody has the terminal open any more, read fails with EIO. Not on gVisor, nor while keys are still to be
+     * pressed: there the end of COMMAND and then some silence are the end. */
     while (!silent) {
         over = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
         silent = poll(&wanted, 1, 200) == 0 && over;
@@ -486,10 +469,6 @@ int main(int argc, char *argv[])
     for (size_t i = 0; argc > 2 && i < ELEMENTS(roles); i++)
         if (strcmp(argv[1], roles[i].name) == 0)
             return roles[i].function(argv + 2);
-    fprintf(stderr, "usage: peer listen ACTION... | connect PORT ACTION... |\n"
-                    "       peer full FILE [ACTION...] | input ACTION... |\n"
-                    "       peer hold COMMAND... | terminal COMMAND... | limit SECONDS COMMAND... |\n"
-                    "       peer storm SIGNALS COMMAND... | childless COMMAND... |\n"
-                    "       peer socket FILE | sizes BYTES | strerror NAME...\n");
+    fputs("peer: what may be asked for stands at the beginning of tests/tools/peer.c\n", stderr);
     return 2;
 }

@@ -1,5 +1,5 @@
 /*
- * run_sections.c - runs the sections of tests/run.sh, two at a time, and tells of each as it ends.
+ * run_sections.c - runs the sections of tests/run.sh, some at a time, and tells of each as it ends.
  *
  *     tests/tools/run_sections [-j LANES] [-t SECONDS] SCRIPT SECTION...
  *
@@ -9,7 +9,7 @@
  * it leaves behind is a failure. Its last line of output must say `N passed, N failed`, perhaps `, N skipped`, too;
  * otherwise the section counts as broken. Other lines are shown if they begin with "skip"; if the section failed, all
  * but those that begin with "ok", and then the command that runs it again. After a few seconds of silence it says which
- * sections are running, and the last line of each.
+ * sections are running.
  *
  * SIGHUP, SIGINT (Ctrl-C) and SIGTERM end everything at once. The last line is the sum, in the same form, and the exit
  * status 0 only if nothing failed.
@@ -22,8 +22,6 @@ enum {
     LANES_MAX = 16,
     SILENCE = 5,                    /* seconds, at most, between two lines */
     GRACE = 5,                      /* seconds for what is told to end, or is about to, before SIGKILL */
-    OUTPUT_MAX = 1 << 20,           /* bytes of a section's output that are looked at */
-    SHOWN_MAX = 120,                /* bytes of a line that is shown in passing */
 };
 
 static struct lane {
@@ -32,9 +30,8 @@ static struct lane {
     int64_t began;
 } lanes[LANES_MAX];
 
-static const char *script;
+static char *script;
 static int limit;                   /* of what a section may take, in seconds; 0 is none */
-static char output[OUTPUT_MAX];     /* of the section that is looked at */
 static long passed, failed, skipped;
 static sigset_t awaited, before;    /* the signals that main waits for, and those that were blocked at the start */
 
@@ -47,22 +44,18 @@ static const char *place_of(const char *section, const char *kind)
     return name;
 }
 
-static void start(struct lane *lane, const char *section)
+static void start(struct lane *lane, char *section)
 {
+    char *words[] = { "sh", script, "-s", section, NULL };
     int null = must(open("/dev/null", O_RDONLY | O_CLOEXEC), "/dev/null"), out = open_output(place_of(section, "out"));
 
     must(mkdir(place_of(section, "in"), 0755), section);
     *lane = (struct lane){ .section = section, .began = microseconds(), .pid = split() };
     if (lane->pid == 0) {
-        static const int normal[] = { SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM };
-        for (size_t i = 0; i < ELEMENTS(normal); i++)
-            signal(normal[i], SIG_DFL); /* nohup and a shell's & leave some ignored, which no shell can change */
         setpgid(0, 0);
         sigprocmask(SIG_SETMASK, &before, NULL);
-        if (chdir(place_of(section, "in")) == 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
-            dup2(out, STDERR_FILENO) >= 0)
-            execlp("sh", "sh", script, "-s", section, (char *)NULL);
-        _exit(127);
+        must(chdir(place_of(section, "in")), section);
+        become(words, null, out, out);
     }
     setpgid(lane->pid, lane->pid); /* both do it, whoever comes first */
     close(null);
@@ -85,38 +78,18 @@ static bool group_ends(pid_t group)
     return true;
 }
 
-/* Cuts the last line off TEXT and returns it. */
-static char *take_last_line(char *text)
-{
-    size_t length = strlen(text);
-    char *newline;
-
-    while (length > 0 && text[length - 1] == '\n')
-        text[--length] = '\0';
-    newline = strrchr(text, '\n');
-    if (newline == NULL)
-        return text;
-    *newline = '\0';
-    return newline + 1;
-}
-
-/* Returns the value of the environment variable NAME, or an empty string. */
-static const char *value_of(const char *name)
-{
-    const char *value = getenv(name);
-
-    return value != NULL ? value : "";
-}
-
 /* Tells how the section of LANE ended, which has the exit STATUS, and whether it LEFT a process behind. */
 static void tell(const struct lane *lane, int status, bool left)
 {
+    static char output[1 << 20];
     long good = 0, bad = 0, not_made = 0;
-    char *last;
+    const ssize_t length = get_file(place_of(lane->section, "out"), output, sizeof output);
+    const char *last, *is_long = getenv("LONG"), *seed = getenv("SEED");
     bool broken;
 
-    get_file(place_of(lane->section, "out"), output, sizeof output);
-    last = take_last_line(output);
+    if (length > 0 && output[length - 1] == '\n')
+        output[length - 1] = '\0';
+    last = strrchr(output, '\n') != NULL ? strrchr(output, '\n') + 1 : output;
     broken = sscanf(last, "%ld passed, %ld failed, %ld skipped", &good, &bad, &not_made) < 2 || status != (bad > 0);
     for (char *line = strtok(output, "\n"); line != NULL && line != last; line = strtok(NULL, "\n"))
         if (strncmp(line, "skip", 4) == 0 || ((bad > 0 || broken) && strncmp(line, "ok", 2) != 0))
@@ -129,28 +102,12 @@ static void tell(const struct lane *lane, int status, bool left)
     printf("%-20s %5ld checks, %5.1f s%s\n", lane->section, good + bad, (double)(microseconds() - lane->began) / 1e6,
            bad > 0 ? ": FAILED" : "");
     if (bad > 0)
-        printf("again: %sSEED=%s sh %s %s\n", value_of("LONG")[0] != '\0' ? "LONG=1 " : "", value_of("SEED"), script,
-               lane->section);
+        printf("again: %sSEED=%s sh %s %s\n", is_long != NULL && *is_long != '\0' ? "LONG=1 " : "",
+               seed != NULL ? seed : "", script, lane->section);
     passed += good;
     failed += bad;
     skipped += not_made;
     remove_tree(place_of(lane->section, "in"));
-}
-
-/* Tells which sections are still at it. */
-static void tell_who_runs(void)
-{
-    const char *between = "running: ";
-
-    for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++)
-        if (lane->section != NULL) {
-            get_file(place_of(lane->section, "out"), output, sizeof output);
-            const char *last = take_last_line(output);
-            printf("%s%s for %.0f s%s%.*s", between, lane->section, (double)(microseconds() - lane->began) / 1e6,
-                   *last != '\0' ? ": " : "", SHOWN_MAX, last);
-            between = "; ";
-        }
-    puts("");
 }
 
 static void clean_up(void)
@@ -176,13 +133,14 @@ static _Noreturn void break_off(int signal_number)
  * have ended. */
 static int look(void)
 {
-    int found = 0;
+    int found = 0, status;
 
     for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++) {
-        int status;
-        if (lane->section != NULL && limit > 0 && microseconds() > lane->began + limit * (int64_t)1000000)
-            kill(-lane->pid, SIGTERM); /* it takes too long */
-        if (lane->section == NULL || waitpid(lane->pid, &status, WNOHANG) != lane->pid)
+        if (lane->section == NULL)
+            continue;
+        if (limit > 0 && microseconds() > lane->began + limit * (int64_t)1000000)
+            kill(-lane->pid, SIGTERM);
+        if (waitpid(lane->pid, &status, WNOHANG) != lane->pid)
             continue;
         tell(lane, shell_status(status), !group_ends(lane->pid));
         lane->section = NULL;
@@ -197,7 +155,6 @@ int main(int argc, char *argv[])
     const struct sigaction note = { .sa_handler = wake_sigwait };
     const struct itimerval second = { { .tv_sec = 1 }, { .tv_sec = 1 } };
     int letter, count = 2, running = 0, ended, silent = 0, came;
-    char path[PATH_MAX];
 
     begin("run_sections");
     while ((letter = getopt(argc, argv, "+j:t:")) != -1)
@@ -206,7 +163,7 @@ int main(int argc, char *argv[])
         fprintf(stderr, "usage: run_sections [-j LANES] [-t SECONDS] SCRIPT SECTION...\n");
         return 2;
     }
-    script = realpath(argv[optind++], path); /* the sections run elsewhere */
+    script = realpath(argv[optind++], NULL); /* the sections run elsewhere */
     if (script == NULL)
         die(argv[optind - 1]);
     must(setvbuf(stdout, NULL, _IOLBF, 0), "setvbuf");
@@ -234,10 +191,14 @@ int main(int argc, char *argv[])
         ended = look();
         running -= ended;
         silent = ended > 0 ? 0 : silent + (came == SIGALRM);
-        if (silent >= SILENCE) {
-            tell_who_runs();
-            silent = 0;
-        }
+        if (silent < SILENCE)
+            continue;
+        silent = 0;
+        printf("running:");
+        for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++)
+            if (lane->section != NULL)
+                printf(" %s (%.0f s)", lane->section, (double)(microseconds() - lane->began) / 1e6);
+        puts("");
     }
     printf(skipped > 0 ? "%ld passed, %ld failed, %ld skipped\n" : "%ld passed, %ld failed\n", passed, failed, skipped);
     return failed > 0;

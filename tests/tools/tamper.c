@@ -25,6 +25,7 @@ enum { CANNOT = 77 };
 #define ON_LINUX(function) function
 
 #include <endian.h>
+#include <glob.h>
 #include <grp.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -33,16 +34,17 @@ enum { CANNOT = 77 };
 
 /* ---- What a file is --------------------------------------------------------------------------------------------- */
 
-/* Writes to TEXT what the file NAME is. */
-static void file_to_text(const char *name, char text[64])
+/* Returns what the file NAME is, in words that are good until the next call. */
+static const char *what_is(const char *name)
 {
+    static char text[64];
     struct stat file;
 
     if (lstat(name, &file) != 0)
-        snprintf(text, 64, "not there");
-    else
-        snprintf(text, 64, "%o %u:%u %c", (unsigned)file.st_mode & 07777, file.st_uid, file.st_gid,
-                 lgetxattr(name, "system.posix_acl_access", NULL, 0) > 0 ? '+' : '-');
+        return "not there";
+    snprintf(text, sizeof text, "%o %u:%u %c", (unsigned)file.st_mode & 07777, file.st_uid, file.st_gid,
+             lgetxattr(name, "system.posix_acl_access", NULL, 0) > 0 ? '+' : '-');
+    return text;
 }
 
 /* Sets the extended attribute ATTRIBUTE of the file NAME to the list (acl(5)), in the form of linux/posix_acl_xattr.h,
@@ -72,12 +74,8 @@ static int acl_of_new(char **words) { return set_list(words[0], "system.posix_ac
 
 static int state(char **words)
 {
-    char text[64];
-
-    for (; *words != NULL; words++) {
-        file_to_text(*words, text);
-        puts(text);
-    }
+    for (; *words != NULL; words++)
+        puts(what_is(*words));
     return 0;
 }
 
@@ -87,15 +85,14 @@ static int state(char **words)
  * Returns its process id. */
 static pid_t start_stopped(char *command[])
 {
-    int null = must(open("/dev/null", O_WRONLY), "/dev/null"), status;
+    int status;
     pid_t pid = split();
 
     if (pid == 0) {
-        dup2(null, STDOUT_FILENO);
-        close(null);
         if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0 ||
             setenv("ASAN_OPTIONS", "detect_leaks=0", 1) != 0) /* which would need ptrace for itself */
             _exit(CANNOT);
+        dup2(must(open("/dev/null", O_WRONLY | O_CLOEXEC), "/dev/null"), STDOUT_FILENO);
         raise(SIGSTOP);
         execvp(command[0], command);
         _exit(127);
@@ -103,7 +100,6 @@ static pid_t start_stopped(char *command[])
     if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status) ||
         ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL) != 0)
         exit(CANNOT);
-    close(null);
     return pid;
 }
 
@@ -169,7 +165,6 @@ enum { RENAME = SYS_renameat2 };
  * not begun yet, and not those between two signals that it sets up, of which one is as good as the next. */
 static int early(char **words)
 {
-    char text[64];
     bool acted = true;
     int status;
 
@@ -194,8 +189,7 @@ static int early(char **words)
                 die("ptrace");
             status = status_of(pid);
         }
-        file_to_text(words[0], text);
-        printf("%d %s\n", status, text);
+        printf("%d %s\n", status, what_is(words[0]));
         act(words[2], pid);
     }
     return 0;
@@ -203,24 +197,18 @@ static int early(char **words)
 
 static int watch(char **words)
 {
-    char now[64], before[sizeof now] = "", name[PATH_MAX];
+    char before[64] = "", pattern[PATH_MAX];
     int status;
     pid_t pid = start_stopped(words + 1);
 
+    snprintf(pattern, sizeof pattern, "%s/.client-*", words[0]);
     while (step(pid, &status)) {
-        DIR *directory = opendir(words[0]);
-        struct dirent *entry;
-        if (directory == NULL)
-            die(words[0]);
-        while ((entry = readdir(directory)) != NULL)
-            if (strncmp(entry->d_name, ".client-", 8) == 0) { /* there is but one */
-                snprintf(name, sizeof name, "%s/%s", words[0], entry->d_name);
-                file_to_text(name, now);
-                if (strcmp(now, before) != 0)
-                    puts(now);
-                memcpy(before, now, sizeof now);
-            }
-        closedir(directory);
+        glob_t found = { 0 };
+        if (glob(pattern, 0, NULL, &found) == 0 && strcmp(what_is(found.gl_pathv[0]), before) != 0) { /* the only one */
+            snprintf(before, sizeof before, "%s", what_is(found.gl_pathv[0]));
+            puts(before);
+        }
+        globfree(&found);
     }
     return status;
 }
@@ -253,8 +241,7 @@ static int as(char **words)
         perror("tamper: as");
         return CANNOT;
     }
-    execvp(words[2], words + 2);
-    die(words[2]);
+    become(words + 2, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
 }
 
 /* A program for the kernel, which runs it ahead of each system call (seccomp(2)): unshare fails with EPERM, all else is
@@ -276,8 +263,7 @@ static int noshare(char **words)
         perror("tamper: noshare");
         return CANNOT;
     }
-    execvp(words[0], words);
-    die(words[0]);
+    become(words, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
 }
 
 #else
@@ -300,8 +286,6 @@ int main(int argc, char *argv[])
     for (size_t i = 0; argc > 1 && i < ELEMENTS(modes); i++)
         if (strcmp(argv[1], modes[i].name) == 0 && argc - 2 >= modes[i].least)
             return modes[i].function != NULL ? modes[i].function(argv + 2) : CANNOT;
-    fputs("usage: tamper early FILE DEED AFTER COMMAND... | watch DIRECTORY COMMAND... | state FILE... | acl FILE |\n"
-          "       tamper default DIRECTORY | lease FILE COMMAND... | as UID GID,... COMMAND... | noshare COMMAND...\n",
-          stderr);
+    fputs("tamper: what may be asked for stands at the beginning of tests/tools/tamper.c\n", stderr);
     return 2;
 }

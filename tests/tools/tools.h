@@ -228,21 +228,32 @@ static inline pid_t split(void)
     return must(fork(), "fork");
 }
 
-/* Starts the program WORDS[0], found as a shell finds it, with these three descriptors. A signal that whoever
- * started us ignores does what it does by default there. Returns its process id. */
-static inline pid_t start_program(char *const words[], int in, int out, int err)
-{
-    static const int normal[] = { SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGTERM };
-    pid_t pid = split();
+static unsigned program_limit;          /* seconds after which a program that we become gets SIGALRM; 0: never */
 
-    if (pid != 0)
-        return pid;
+/* Becomes the program WORDS[0], found as a shell finds it, with these three descriptors. A signal that whoever started
+ * us ignores does what it does by default there. */
+static inline _Noreturn void become(char *const words[], int in, int out, int err)
+{
+    static const int normal[] = { SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM };
+
     for (size_t i = 0; i < ELEMENTS(normal); i++)
         signal(normal[i], SIG_DFL);
+    if (program_limit > 0)
+        alarm(program_limit);
     if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0)
         execvp(words[0], words);
     dprintf(STDERR_FILENO, "%s: %s\n", words[0], strerror(errno));
     _exit(127);
+}
+
+/* Starts that program. Returns its process id. */
+static inline pid_t start_program(char *const words[], int in, int out, int err)
+{
+    pid_t pid = split();
+
+    if (pid == 0)
+        become(words, in, out, err);
+    return pid;
 }
 
 /* Returns the STATUS of wait as a shell does: the exit status, or 128 and the signal that killed the program. */
@@ -264,10 +275,7 @@ static inline int status_of(pid_t pid)
 
 /* ---- The end ------------------------------------------------------------------------------------------------- */
 
-static inline void wake_sigwait(int signal_number)
-{
-    (void)signal_number;
-}
+static inline void wake_sigwait(int signal_number) { (void)signal_number; }
 
 /* Divides this program in two. The one that returns does the work, as the leader of a process group to which all it
  * starts belong. The other one waits for its end, for SIGHUP, SIGINT or SIGTERM, or for SECONDS, then kills what is

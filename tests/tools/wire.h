@@ -11,9 +11,7 @@
 #include <net/if.h>
 #include <netpacket/packet.h>
 #include <sched.h>
-#ifndef __STDC_NO_ATOMICS__
 #include <stdatomic.h>
-#endif
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -39,8 +37,6 @@ struct conversation {
     in_port_t port[2];
     uint32_t first[2];      /* the initial sequence numbers */
     unsigned scale[2];      /* shift counts of the windows (RFC 7323, 2.2), NO_SCALE if this side sent none */
-    uint32_t fin[2];        /* the number that acknowledges the FIN of this side, relative; 0 if there was none */
-    bool ended[2];          /* that this was acknowledged, or that there was a reset */
 };
 
 /* One segment. Sequence numbers count from the SYN, which is number 0, as in most tools. */
@@ -72,7 +68,7 @@ static inline bool write_to(const char *path, const char *text, unsigned long id
 /* Moves this process into a network namespace whose loopback interface is up. Who may not do that makes a user
  * namespace too, in which he may, and stays in it who he is. Returns false, with errno, where any of that fails: then
  * this process may be in a namespace in which nothing works. */
-static inline bool try_namespace(void)
+static inline bool enter_namespace(void)
 {
     struct ifreq loopback = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
     unsigned long user = geteuid(), group = getegid();
@@ -82,19 +78,6 @@ static inline bool try_namespace(void)
          !write_to("/proc/self/gid_map", "%lu %lu 1", group) || !write_to("/proc/self/uid_map", "%lu %lu 1", user)))
         return false;
     return ioctl(make_socket(), SIOCSIFFLAGS, &loopback) == 0; /* the request needs a socket, no matter which */
-}
-
-/* The same, but a child tries it first: if that fails, this process stays where it is. */
-static inline bool enter_namespace(void)
-{
-    pid_t child = split();
-    int error;
-
-    if (child == 0)
-        _exit(try_namespace() ? 0 : errno);
-    error = status_of(child);
-    errno = error;
-    return error == 0 && try_namespace();
 }
 
 /* Begins to record what crosses the loopback interface. Returns NULL, or what was not allowed, with errno set. */
@@ -132,14 +115,6 @@ static inline unsigned lost_packets(void)
 
     must(getsockopt(wire.fd, SOL_PACKET, STATISTICS, &counts, &length), "PACKET_STATISTICS");
     return counts.drops;
-}
-
-/* Keeps what stands before and after it in memory apart. The compilers that do not know it (tcc) mix nothing up. */
-static inline void fence(void)
-{
-#ifndef __STDC_NO_ATOMICS__
-    atomic_thread_fence(memory_order_seq_cst);
-#endif
 }
 
 static inline uint32_t number(const unsigned char *at, int length)
@@ -205,12 +180,6 @@ static inline bool look(const unsigned char *p, size_t kept, size_t length, stru
     segment->window = number(t + 14, 2);
     if ((segment->flags & SYN) == 0 && of->scale[SERVER] != NO_SCALE && of->scale[CLIENT] != NO_SCALE)
         segment->window <<= of->scale[side];
-    if ((segment->flags & FIN) != 0)
-        of->fin[side] = segment->seq + segment->length + 1;
-    if ((of->fin[!side] != 0 && segment->ack == of->fin[!side]) || (segment->flags & RST) != 0)
-        of->ended[!side] = true;
-    if ((segment->flags & RST) != 0)
-        of->ended[side] = true;
     return true;
 }
 
@@ -237,25 +206,15 @@ static inline bool next_segment(struct segment *segment, int milliseconds)
                 die("poll");
             continue;
         }
-        fence(); /* what the kernel wrote before the status is read after it */
+        atomic_thread_fence(memory_order_seq_cst); /* what the kernel wrote before the status is read after it */
         segment->time = (struct timespec){ .tv_sec = (time_t)frame->seconds, .tv_nsec = (long)frame->nanoseconds };
         /* Each packet is seen twice on the loopback interface, as it goes and as it comes. */
         found = name->sll_pkttype == PACKET_OUTGOING && look(at + frame->network, frame->kept, frame->length, segment);
-        fence();
+        atomic_thread_fence(memory_order_seq_cst);
         frame->status = FOR_KERNEL;
         wire.next = (wire.next + 1) % FRAMES;
     }
     return true;
-}
-
-/* True if every connection that was seen has ended: both FINs are acknowledged, or it was reset. */
-static inline bool all_ended(void)
-{
-    bool all = true;
-
-    for (unsigned i = 0; i < CONVERSATIONS && i < wire.begun; i++)
-        all = all && wire.conversations[i].ended[SERVER] && wire.conversations[i].ended[CLIENT];
-    return all;
 }
 
 #endif
