@@ -230,8 +230,9 @@ END
     if as_nobody "$client_faults" -h >/dev/null 2>&1; then
         set -- "$tamper" as 65534 65534
         [ "$(id -u)" = 0 ] || set --
-        run "$server" -p 0 text @ "$@" env FAULT_BOOK="$work/box/book" "$client_faults" -p PORT box/got
-        chmod 755 box && mv box/book book
+        run "$server" -p 0 text @ "$@" env FAULT_BOOK="$work/box/book" \
+            sh -c 'umask 477; exec "$0" -p $1 box/got' "$client_faults" PORT # nobody can read that file either
+        chmod 755 box && chmod 644 box/* && mv box/book book
         check 'a directory that cannot be read' arrived text box/got
         check 'a directory that cannot be read: the file is flushed once more' matches \
             "$(sequence rename fsync)" '*rename fsync '
