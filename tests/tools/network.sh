@@ -4,7 +4,7 @@
 # on the way is mended below our programs, and not tried here.
 #
 #     sh tests/tools/network.sh                            with LONG=1 also what takes two and a half minutes
-#     sh tests/tools/network.sh run 'OPTION...' COMMAND    runs COMMAND at the near end of tests/tools/cable with options
+#     sh tests/tools/network.sh run 'OPTION...' COMMAND    runs COMMAND at the near end of a cable with options
 #
 # Needs server, client, tests/tools/run_pair and tests/tools/cable; see there what it does to packets. COMMAND finds in
 # FAR what to put before a command for the far end. To try a round trip of 20 ms (10 there and 10 back):
