@@ -32,6 +32,23 @@ fail() {
     exit 1
 }
 
+# Says so if the pictures are wider than the terminal. If standard output is a pipe to more(1), standard error knows.
+check_width() {
+    columns=$(stty size <&2 2>/dev/null) || return 0
+    columns=${columns#* }
+    [ "$columns" -eq 0 ] || [ "$columns" -ge 80 ] ||
+        tell "This terminal has $columns columns; the pictures need 80." ''
+}
+
+# Ends the demonstration if this machine cannot connect to itself. A port on which nobody listens must refuse.
+check_loopback() {
+    why=$(tests/tools/peer hold ./client -t 5 -p PORT log.txt 2>&1 >/dev/null)
+    case $why in
+        *"$(tests/tools/peer strerror ECONNREFUSED)"*) ;;
+        *) fail "nothing connects on this machine; is its loopback interface down? $why" ;;
+    esac
+}
+
 # ---- Playing ------------------------------------------------------------------------------------------------------
 
 # Sets watch to the words that let a command be watched, or says in a line why nothing is seen.
@@ -49,6 +66,7 @@ watch_packets() {
 # Plays a server and a client, as tests/tools/run_pair does. Leaves the traces of both and the packets in story, by
 # time. Sets said to what they put on standard error besides, and statuses to how they ended.
 play() {
+    [ -n "$watch" ] || check_loopback
     rm -f client.out client.err server.out server.err
     : >wire
     # shellcheck disable=SC2086 # words
@@ -324,6 +342,7 @@ show_killed() {
     tell 'log.txt is still what it was: the old file.'
 }
 
+check_width
 case ${1-} in
     transcripts) play_pair; transcripts; cmp client.c log.txt || exit 1 ;;
     packets) watch_packets; show_pair ;;

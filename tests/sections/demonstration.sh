@@ -141,11 +141,26 @@ test_demonstration() {
         check "$played: says so in one line, and draws none" is "$(grep -c -e '^No packets.*today$' -e ' seq ' show)" 1
     done
 
-    # Cut off, and with a wrong word.
+    # Cut off, on a narrow terminal, without a network, and with a wrong word.
     (
         cd "$root" && LC_ALL=C.UTF-8 TMPDIR=$work/shown sh tests/demo/demo.sh killed 2>/dev/null
         echo $? >"$work/cut"
     ) | head -n 1 >show
     check 'cut off: no error, and no files are left' is "$(cat cut)$(ls -A shown)" 0
+    alone env TERMINAL_COLUMNS=60 "$peer" terminal sh -c 'stty size <&2'
+    if [ "$status" = 0 ]; then
+        (cd "$root" && TERMINAL_COLUMNS=60 "$peer" terminal sh tests/demo/demo.sh transcripts) >show 2>&1
+        check 'a narrow terminal' grep -q '^This terminal has 60 columns; the pictures need 80' show
+    else
+        skip 'a narrow terminal (no terminal or no stty)'
+    fi
+    set -- unshare --net
+    [ "$(id -u)" = 0 ] || set -- "$@" --map-root-user
+    if "$@" true 2>/dev/null; then
+        refuses 1 'demo: nothing connects on this machine*' "$@" \
+            sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh' "$root"
+    else
+        skip 'a loopback interface that is down (no network namespaces)'
+    fi
     refuses 2 "demo: *not 'nonsense'" sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh nonsense' "$root"
 }
