@@ -273,7 +273,7 @@ draw() {
         side == "server" && ($3 == "CLOSED" || /end-of-file/) { must_be("FIN", 0) }
         { event(text); note_late(text) }
         text ~ / is in place$/ && delay { note("-d 1: it waits a second before it answers", 1) }
-        text ~ /^waits for the answer/ { note("seen at the next tick, every 100 ms", 0, "waits") }
+        text ~ /^waits for the answer/ { note("the server looks only every 100 ms", 0, "waits") }
         END { end_run() }' story
 }
 
