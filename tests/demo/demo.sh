@@ -230,7 +230,7 @@ draw() {
             meaning["TIME_WAIT"] = "both FINs acknowledged"
             meaning["CLOSED"] = "not connected yet"
             meaning["no socket"] = "the program has closed it"
-            ending["server"] = "the kernel keeps it in TIME_WAIT"
+            ending["server"] = "gone; the kernel is in TIME_WAIT"
             ending["client"] = "ended by the reset"
             effect["client connected"] = "server is connected"
             effect["client write()"] = "server read()"
