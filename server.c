@@ -223,7 +223,7 @@ static ssize_t wait_for_room(int connection, const char *data, size_t length)
     ssize_t count;
 
     if (!traced)
-        trace(connection, "the send buffer is full: %zu bytes wait", length);
+        trace(connection, "the send buffer is full: %zu bytes left", length);
     while ((count = write(connection, data, length)) < 0)
         if (!may_retry(connection, &waiting))
             lose_client(errno);

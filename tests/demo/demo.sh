@@ -182,7 +182,7 @@ draw() {
             }
             if (right && $6 + $10 > sent) {
                 sent = $6 + $10
-                if (sent == edge) annotate("the window is used up: nothing more may go", 0, "shut")
+                if (sent == edge) annotate("the client has no more room: stop", 0, "shut")
             }
             if ($4 ~ /SYN|FIN|RST/) end_run()
             if ($4 ~ /RST/) note("reset: the connection is gone", right)
@@ -222,7 +222,7 @@ draw() {
         BEGIN {
             meaning["LISTEN"] = "waits for connections"
             meaning["ESTABLISHED"] = "connected, both can send"
-            meaning["FIN_WAIT1"] = "FIN sent, no ACK of it yet"
+            meaning["FIN_WAIT1"] = "FIN queued or sent, no ACK yet"
             meaning["FIN_WAIT2"] = "FIN acknowledged; can receive"
             meaning["CLOSE_WAIT"] = "FIN received; can still send"
             meaning["LAST_ACK"] = "both FINs sent; no ACK of ours"
@@ -230,7 +230,7 @@ draw() {
             meaning["TIME_WAIT"] = "both FINs acknowledged"
             meaning["CLOSED"] = "not connected yet"
             meaning["no socket"] = "the program has closed it"
-            ending["server"] = "gone; the kernel is in TIME_WAIT"
+            ending["server"] = "both directions have ended"
             ending["client"] = "ended by the reset"
             effect["client connected"] = "server is connected"
             effect["client write()"] = "server read()"
@@ -299,16 +299,17 @@ show_pair() {
 
 show_nobody() {
     tell 'A server that sends the file, forgets shutdown(SHUT_WR), and waits for the' \
-        'answer. Our client waits for the end. Every byte has arrived, and nobody says' \
-        'anything any more: without -t 1, which ends it, both would wait for ever.' ''
+        'answer. Every byte arrives, but no FIN, so our client waits, too. Without -t 1,' \
+        'after which it gives up, both would wait for ever.' ''
     play tests/tools/peer listen send client.c say 'write() took all the bytes' say 'read() waits for the answer' \
         get 30 say 'has the answer' @ ./client -v -t 1 -p PORT log.txt
     draw_all 1 ''
 }
 
 show_close() {
-    tell 'A server that closes at once instead of shutdown(SHUT_WR). Our client gets' \
-        'the file and answers. But close gave up both directions: nobody can hear it.' ''
+    tell 'A server that closes at once instead of shutdown(SHUT_WR). Its FIN looks the' \
+        'same, and our client gets the file and answers. But close gave up both' \
+        'directions: nobody can hear it.' ''
     play tests/tools/peer listen send client.c say 'write() took all the bytes' \
         close say 'close() returns 0; it exits' @ ./client -v -t 20 -p PORT log.txt
     draw_all 1 ''
@@ -326,8 +327,8 @@ show_killed() {
         tests/tools/peer connect PORT into plain say 'read() returns 0: end-of-file' close say 'close() returns 0'
     draw_all 2 ''
     tell "The client's file has $(wc -c <plain | tr -d ' ') of the $(wc -c <client.c | tr -d ' ') bytes of client.c."
-    tell '' 'Our server is killed half-way, while it sends what comes from a pipe. Its end is' \
-        'a reset, which no receiver can take for the end of a file:' ''
+    tell '' 'Our server is killed half-way, just above the RST, while it sends what comes' \
+        'from a pipe. No receiver can take the reset for the end of a file:' ''
     echo 'the old file' >log.txt
     mkfifo pipe
     play sh -c './server -v -t 20 -p 0 pipe & server=$!

@@ -70,7 +70,7 @@ test_traces() {
 LISTEN listening
 ESTABLISHED accepted
 ESTABLISHED first bytes: N
-ESTABLISHED the send buffer is full: N bytes wait
+ESTABLISHED the send buffer is full: N bytes left
 ESTABLISHED N more bytes accepted
 ESTABLISHED last bytes: N in all
 - total: N bytes in N s, N MB/s
@@ -86,7 +86,7 @@ END
         /first bytes/ { first = $3 + $4 / 1e6 }
         /total: / { apart = $3 + $4 / 1e6 - first; sub(/.* bytes in /, ""); apart -= $0 + 0 }
         END { apart += apart < -30 ? 60 : 0; print apart; exit apart < -0.4 || apart > 0.4 }' p/server.err
-    check 'bytes, seconds and rate, and how many bytes waited' awk -v most="$milliseconds" '
+    check 'bytes, seconds and rate, and how many bytes had to wait' awk -v most="$milliseconds" '
         / the send buffer is full: / { wait = $9 }
         / more bytes accepted/ { more = $4 > 0 && $4 <= wait }
         $4 == "total:" { off = $5 / $8 / 1e6 - $10; total = $5 == 3000000 && $8 >= 1.5 && $8 * 1000 <= most }
