@@ -154,7 +154,7 @@ static int connect_to_server(void)
     freeaddrinfo(list);
     if (connection < 0)
         die(0, "cannot connect to %s port %s%s%s", address, port, reason(error),
-            error == ECONNREFUSED ? " (is the server running? For clients on other machines it needs -a)" : "");
+            error == ECONNREFUSED ? " (is the server running? Between two machines, both need -a)" : "");
     set_timeouts(connection);
     set_keepalive(connection);
     trace(connection, "connected");
