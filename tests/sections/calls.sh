@@ -57,8 +57,8 @@ test_failures() {
             said client "client: 'kept' is complete but not safely on disk, *: $(why "${fault##* }")"
     done
     # In a directory that may not be read, a FIFO takes the place of the new file: opening it must not wait.
-    run "$server" -p 0 text @ \
-        "$peer" limit 20 env PLACE=slipped FAULT="open $opened EACCES" "$client_faults" -p PORT got
+    run "$server" -p 0 text @ "$peer" limit 20 env FAULT="open $opened ^DEED,open $opened EACCES" \
+        DEED='rm got; mkfifo got' "$client_faults" -p PORT got
     check 'a FIFO in the place of the new file' less "$c" 2
     with_fault 'sleep 1 EINTR' -d 1 kept
     check 'an interrupted -d' arrived text kept
@@ -142,7 +142,7 @@ test_kernels() {
     check 'a file system with one mode: narrowed before the first byte' matches "$(cat mode)" '-rw-------*'
     # The permissions are narrowed by somebody else during the flush.
     echo old >kept && chmod 644 kept
-    run "$server" -p 0 text @ env PLACE=narrows "$client_faults" -p PORT kept
+    run "$server" -p 0 text @ env FAULT='fsync 1 ^DEED' DEED='chmod 600 kept' "$client_faults" -p PORT kept
     check 'narrowed while the new file is flushed' is "$s $c $(find kept -perm 600)" '0 0 kept'
 }
 
