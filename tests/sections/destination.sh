@@ -103,7 +103,7 @@ test_names() {
         chmod 640 two
         two="600 $(id -u):$(id -g)" # where there is a list, only the permissions of the owner stay
     fi
-    at_every_moment 'ln -f two it'
+    at_every_moment 'ln -f one it'
     check 'replaced at any moment: no error' is "$(cat errors)" ''
     check 'replaced at any moment: what the one lets in or what the other does' only moments \
         "0 $(state one)" "0 $two"
@@ -123,20 +123,20 @@ test_names() {
         "$(sed -n "s/^\(client: cannot write 'it': \).*/\1/p" errors | sort -u)" "client: cannot write 'it': "
 }
 
-# Receives into it, which was one, again and again, as the command $2... runs the client. Before a call that looks at
+# Receives into it, which was two, again and again, as the command $2... runs the client. Before a call that looks at
 # files, each time the next one up to the rename, the shell does $1. The file moments gets how each client ended and
 # what it is then, and the file errors what it said.
 at_every_moment() {
     deed=$1
     shift
     rm -f moments errors
-    ln -f one it
+    ln -f two it
     run "$server" -p 0 text @ "$client_faults" -p PORT it
     awk '
         $2 ~ /^(open|faccessat|.*stat|realpath|fchmod|fchown|fsync|lgetxattr|rename)$/ { print $2, $3 }
         $2 == "rename" { exit }' book >calls
     while read -r call; do
-        ln -f one it
+        ln -f two it
         run "$server" -p 0 text @ sh -c '"$@" -p $0 it; status=$?; "$peer" connect $0 close 2>/dev/null; exit $status' \
             PORT "$@" env FAULT="$call ^DEED" DEED="$deed" "$client_faults" # who failed early has not come to the server
         echo "$c $(state it)" >>moments
