@@ -230,7 +230,7 @@ END
     # A FIFO, also when somebody waits to read what is written into it: it is not opened.
     mkfifo place/fifo
     for reader in none some; do
-        client_alone "$peer" limit 20 env PLACE=foreign "$client_faults" -p 1 place/fifo
+        client_alone env PLACE=foreign "$client_faults" -p 1 place/fifo
         check "a FIFO that somebody has planted, readers: $reader" is "$c $(sed 's/ in a .*//' p/client.err)" \
             "1 client: cannot write 'place/fifo', somebody else's"
         exec 7<>place/fifo
