@@ -452,7 +452,7 @@ int main(int argc, char *argv[])
             die(argv[optind + side]);
     program_limit = RUN_LIMIT;
     make_workplace();
-    supervise(0);
+    supervise(0, 0);
     for (size_t i = 0; i < sizeof content; i++) /* no two pieces of which are alike */
         content[i] = (char)draw(&state);
     put_file("large", content, LARGE);

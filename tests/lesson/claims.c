@@ -794,7 +794,7 @@ int main(int argc, char *argv[])
     begin("claims");
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* what an experiment said before it died is kept */
     if (!lists) {
-        supervise((ELEMENTS(experiments) + 1) * WATCHDOG_SECONDS); /* no child of an experiment outlives the run */
+        supervise((ELEMENTS(experiments) + 1) * WATCHDOG_SECONDS, 0); /* no child of an experiment outlives the run */
         listener = listen_anywhere(0);
         set_option(listener, SO_RCVBUF, SMALL);
         client_of(listener);

@@ -200,6 +200,6 @@ int main(int argc, char *argv[])
     argv[at] = NULL;
     for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
         close(fd); /* both print the numbers of their descriptors: let them find none but the standard ones */
-    supervise(LIMIT);
+    supervise(LIMIT, 0);
     return run(argv[1], argv + 2, argv + at + 1);
 }
