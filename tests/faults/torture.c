@@ -247,21 +247,13 @@ static bool explains(int side, bool else_too)
     return messages == 1 || (messages == 0 && pair[side].status == 0);
 }
 
-/* Returns how many files there are here besides those that belong to a run. */
-static int strangers(void)
+/* True for a file that does not belong to a run, for scandir. */
+static int is_strange(const struct dirent *entry)
 {
-    DIR *here = opendir(".");
     char name[260];
-    int found = 0;
 
-    if (here == NULL)
-        die("a directory");
-    for (struct dirent *entry; (entry = readdir(here)) != NULL;) {
-        snprintf(name, sizeof name, " %s ", entry->d_name);
-        found += strstr(" . .. log.txt link fifo delivered server client ", name) == NULL;
-    }
-    closedir(here);
-    return found;
+    snprintf(name, sizeof name, " %s ", entry->d_name);
+    return strstr(" . .. log.txt link fifo delivered server client ", name) == NULL;
 }
 
 /* Checks what the client has made of its directory. Returns whether all of the file was delivered. LEFT is how many
@@ -274,6 +266,7 @@ static bool check_directory(const struct setup *setup, int left)
     const bool whole = length >= 0 && (size_t)length == setup->length && memcmp(found, content, setup->length) == 0;
     bool untouched = !whole && length >= 0 && length < (ssize_t)setup->length &&
         memcmp(found, content, (size_t)length) == 0; /* a pipe: what was delivered is a beginning */
+    struct dirent **strangers;
     struct stat file;
 
     if (to_file(setup))
@@ -281,7 +274,7 @@ static bool check_directory(const struct setup *setup, int left)
     check(status == 0 ? whole : status == 1 && to_file(setup) ? untouched : whole || untouched,
           "after the client's status %d, the file is %s", status,
           whole ? "what was sent" : untouched ? "what it was before" : "something else");
-    check(strangers() <= left, "a file is left behind");
+    check(must(scandir(".", &strangers, is_strange, NULL), "scandir") <= left, "a file is left behind");
     check(lstat("link", &file) == 0 && S_ISLNK(file.st_mode), "the symbolic link is gone");
     check(lstat("fifo", &file) == 0 && S_ISFIFO(file.st_mode), "the FIFO is gone");
     if (setup->exists) {

@@ -235,7 +235,7 @@ static void expect_listener(const char *what, int port, int option, bool is_free
     expect(is_free ? fd >= 0 : fd < 0 && errno == EADDRINUSE, "%s: %s", what, fd >= 0 ? "listens" : strerror(errno));
 }
 
-static void expect_sizes(const char *what, int fd, long long sending, long long receiving)
+static void expect_sizes(const char *what, int fd, long sending, long receiving)
 {
     const int send_size = get_option(fd, SO_SNDBUF), receive_size = get_option(fd, SO_RCVBUF);
 
@@ -290,7 +290,7 @@ static struct segment seen(int side, unsigned flags, uint32_t ack)
     do
         if (!next_segment(&segment, PATIENCE_MILLISECONDS))
             die("a segment did not come");
-    while (segment.of->port[CLIENT] != here_port || segment.side != side || (segment.flags & flags) == 0 ||
+    while (wire.seen.port[CLIENT] != here_port || segment.side != side || (segment.flags & flags) == 0 ||
            segment.ack < ack);
     return segment;
 }
@@ -472,12 +472,11 @@ static void shut_rdwr(void)
 
 /* ---- Claims about sizes ---- */
 
-/* Returns what the kernel makes of a size asked for; it takes it as unsigned, so -1 is very much. */
-static long long by_rule(int asked, long cap, int floor)
+/* Returns what the kernel makes of a size asked for, by the rule. */
+static int by_rule(int asked, long cap, int floor)
 {
-    long long size = (long long)(unsigned)asked < cap ? (long long)(unsigned)asked : cap;
+    const int size = 2 * (int)(asked < cap ? asked : cap < INT_MAX / 2 ? cap : INT_MAX / 2);
 
-    size = 2 * (size < INT_MAX / 2 ? size : INT_MAX / 2);
     return size > floor ? size : floor;
 }
 
@@ -485,8 +484,8 @@ static long long by_rule(int asked, long cap, int floor)
  * depend on the kernel: asking for 0 tells them. */
 static void size_rule(void)
 {
-    static const int sizes[] = { 0, 1025, 2305, 65536, -1, INT_MAX };
-    long wmem = setting("/proc/sys/net/core/wmem_max", 0), rmem = setting("/proc/sys/net/core/rmem_max", 0);
+    static const int sizes[] = { 0, 1025, 2305, 65536, INT_MAX };
+    const long wmem = setting("/proc/sys/net/core/wmem_max", 0), rmem = setting("/proc/sys/net/core/rmem_max", 0);
     int fd = make_socket(), send_floor = 0, receive_floor = 0;
     char asked[32];
 
@@ -494,10 +493,8 @@ static void size_rule(void)
     for (size_t i = 0; i < ELEMENTS(sizes); i++) {
         set_option(fd, SO_SNDBUF, sizes[i]);
         set_option(fd, SO_RCVBUF, sizes[i]);
-        if (i == 0) {
-            send_floor = get_option(fd, SO_SNDBUF);
-            receive_floor = get_option(fd, SO_RCVBUF);
-        }
+        send_floor = i == 0 ? get_option(fd, SO_SNDBUF) : send_floor;
+        receive_floor = i == 0 ? get_option(fd, SO_RCVBUF) : receive_floor;
         snprintf(asked, sizeof asked, "asked for %d, got", sizes[i]);
         expect_sizes(asked, fd, by_rule(sizes[i], wmem, send_floor), by_rule(sizes[i], rmem, receive_floor));
     }
