@@ -36,7 +36,6 @@ enum {
     SMALL = 8192,                   /* sizes of buffers to ask for: much data does not fit in the small, */
     LARGE = 128 * 1024,             /* DATA bytes do in the large */
     DATA = 64 * 1024,
-    UNSEEN = -1                     /* what this system does not show */
 };
 
 static char bytes[1024 * 1024]; /* what is sent, and where it is read to; the values do not matter */
@@ -235,7 +234,7 @@ static void expect_listener(const char *what, int port, int option, bool is_free
     expect(is_free ? fd >= 0 : fd < 0 && errno == EADDRINUSE, "%s: %s", what, fd >= 0 ? "listens" : strerror(errno));
 }
 
-static void expect_sizes(const char *what, int fd, long sending, long receiving)
+static void expect_sizes(const char *what, int fd, int sending, int receiving)
 {
     const int send_size = get_option(fd, SO_SNDBUF), receive_size = get_option(fd, SO_RCVBUF);
 
@@ -257,15 +256,14 @@ static void expect_state(int side, const char *wanted)
     expect(strcmp(names[state], wanted) == 0, "%s is in state %s", who(side), names[state]);
 }
 
-/* Returns number COLUMN, from 0, in this file; UNSEEN where there is none. */
-static long setting(const char *path, int column)
+/* Returns a setting of the kernel: the number in this file that stands where FORMAT says. */
+static int setting(const char *path, const char *format)
 {
-    long numbers[] = { UNSEEN, UNSEEN };
-    char line[128];
+    char line[128] = "";
+    int number = 0;
 
-    if (linux_tcp && get_file(path, line, sizeof line) > 0)
-        (void)sscanf(line, "%ld %ld", &numbers[0], &numbers[1]);
-    return numbers[column];
+    need(linux_tcp && get_file(path, line, sizeof line) > 0 && sscanf(line, format, &number) == 1, path);
+    return number;
 }
 
 #ifdef __linux__
@@ -304,9 +302,9 @@ static struct segment seen(int side, unsigned flags, uint32_t ack)
 static void own_buffers(void)
 {
     const int one = make_socket(), other = make_socket(), listener = listen_anywhere(0);
-    const long wmem = setting("/proc/sys/net/ipv4/tcp_wmem", 1), rmem = setting("/proc/sys/net/ipv4/tcp_rmem", 1);
+    const int wmem = setting("/proc/sys/net/ipv4/tcp_wmem", "%*d%d");
+    const int rmem = setting("/proc/sys/net/ipv4/tcp_rmem", "%*d%d");
 
-    need(wmem != UNSEEN && rmem != UNSEEN, "tcp_wmem and tcp_rmem");
     set_option(one, SO_SNDBUF, 20000);
     expect_sizes("one socket is set to another size", one, 40000, rmem);
     expect_sizes("another still has what tcp_wmem and tcp_rmem say", other, wmem, rmem);
@@ -473,9 +471,9 @@ static void shut_rdwr(void)
 /* ---- Claims about sizes ---- */
 
 /* Returns what the kernel makes of a size asked for, by the rule. */
-static int by_rule(int asked, long cap, int floor)
+static int by_rule(int asked, int cap, int floor)
 {
-    const int size = 2 * (int)(asked < cap ? asked : cap < INT_MAX / 2 ? cap : INT_MAX / 2);
+    const int size = 2 * (asked < cap ? asked : cap < INT_MAX / 2 ? cap : INT_MAX / 2);
 
     return size > floor ? size : floor;
 }
@@ -485,11 +483,10 @@ static int by_rule(int asked, long cap, int floor)
 static void size_rule(void)
 {
     static const int sizes[] = { 0, 1025, 2305, 65536, INT_MAX };
-    const long wmem = setting("/proc/sys/net/core/wmem_max", 0), rmem = setting("/proc/sys/net/core/rmem_max", 0);
+    const int wmem = setting("/proc/sys/net/core/wmem_max", "%d"), rmem = setting("/proc/sys/net/core/rmem_max", "%d");
     int fd = make_socket(), send_floor = 0, receive_floor = 0;
     char asked[32];
 
-    need(wmem != UNSEEN && rmem != UNSEEN, "Linux's wmem_max and rmem_max");
     for (size_t i = 0; i < ELEMENTS(sizes); i++) {
         set_option(fd, SO_SNDBUF, sizes[i]);
         set_option(fd, SO_RCVBUF, sizes[i]);
