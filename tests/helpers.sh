@@ -195,9 +195,9 @@ state() { for file in "$@"; do ls -dln "$file"; done | modes; }
 # The same of what `ls -ln` said. Who may do what is letters 2 to 10; s instead of x is set-user-ID or set-group-ID.
 modes() {
     awk '{
-        mode = (substr($1, 4, 1) ~ /[sS]/) * 2048 + (substr($1, 7, 1) ~ /[sS]/) * 1024
+        mode = (substr($1, 4, 1) ~ /[sS]/) * 4 + (substr($1, 7, 1) ~ /[sS]/) * 2
         for (i = 2; i <= 10; i++)
-            mode += (substr($1, i, 1) ~ /[rwxst]/) * 2 ^ (10 - i)
+            mode = mode * 2 + (substr($1, i, 1) ~ /[rwxst]/)
         printf "%o %s:%s\n", mode, $3, $4
     }'
 }
