@@ -189,8 +189,18 @@ old_file() { rm -rf place && mkdir place && echo old >place/kept && chmod "$1" p
 # The text of the error $1, say EIO, in the words of the C library that the programs are built with.
 why() { "$peer" strerror "$1"; }
 
-# What the files are: mode, owner, group, and whether it has an access control list.
-state() { "$tamper" state "$@"; }
+# What the files are: mode, owner and group.
+state() { for file in "$@"; do ls -dln "$file"; done | modes; }
+
+# The same of what `ls -ln` said. Who may do what is letters 2 to 10; s instead of x is set-user-ID or set-group-ID.
+modes() {
+    awk '{
+        mode = (substr($1, 4, 1) ~ /[sS]/) * 4 + (substr($1, 7, 1) ~ /[sS]/) * 2
+        for (i = 2; i <= 10; i++)
+            mode = mode * 2 + (substr($1, i, 1) ~ /[rwxst]/)
+        printf "%o %s:%s\n", mode, $3, $4
+    }'
+}
 
 # Prints those of the calls in the book (FAULT_BOOK) that are among the words, in their order; the same again only once.
 sequence() {

@@ -13,9 +13,10 @@
  * The failing call is not made, except that close closes, as on Linux, and an interrupted connect goes on. EAGAIN on a
  * connection takes a tick, as its time-out does, but for send, which does not wait. Failures have names of errno.h
  * and netdb.h, and these: "short" moves one byte, "nothing" none, "timeout" makes poll return 0, "failure"
- * leaves errno as it was; ^KILL and ^TERM are signals before the call. One that ends in -forever happens to all later
- * calls of that name, one that ends in -while to those of the next half second. FAULT may name several, with commas
- * between. The mark in front says what a robust program makes of it:
+ * leaves errno as it was; ^KILL and ^TERM are signals before the call. ^DEED is none: before the call, a shell does what
+ * DEED says, in the program's directory. One that ends in -forever happens to all later calls of that name, one that
+ * ends in -while to those of the next half second. FAULT may name several, with commas between. The mark in front says
+ * what a robust program makes of it:
  *
  *     +    it goes on
  *     !    nobody may believe that the file has arrived
@@ -42,8 +43,6 @@
  *     nobody     and no other one
  *     gone       the first client has gone before it is accepted
  *     setuid     the real user is somebody else, who may read nothing
- *     slipped    a FIFO takes the place of the file as soon as that has its name
- *     narrows    the file "kept" is closed to others while the temporary one is flushed
  *
  * The book also gets "options SNDBUF RCVBUF LINGER KEEPALIVE KEEPIDLE KEEPINTVL KEEPCNT" of a connection, by the server
  * when it half-closes and by the client when it begins to receive.
@@ -176,15 +175,19 @@ static inline int fault(const char *call, const char *errors)
     number = count_call(own);
     if (choice == NULL)
         note("call %s %d %s\n", own, number, errors);
-    errno = error;
     for (; choice != NULL; choice = strchr(choice, ',') == NULL ? NULL : strchr(choice, ',') + 1) {
         if (sscanf(choice, "%31s %d %31[^,]", name, &wanted, failure) != 3 || strcmp(name, own) != 0)
             continue;
         end = strstr(failure, "-");
         forever = end != NULL;
-        if (forever ? number >= wanted : number == wanted)
+        if (forever ? number < wanted : number != wanted)
+            continue;
+        if (strncmp(failure, "^DEED", 5) != 0)
             break;
+        if (system(getenv("DEED")) != 0)
+            abort();
     }
+    errno = error;
     if (choice == NULL || (forever && strcmp(end, "-while") == 0 && milliseconds_since(&while_began) >= 500))
         return 0;
     if (forever) {
@@ -240,7 +243,7 @@ static inline int faulty_open(const char *path, int flags, ...)
     mode = (flags & O_CREAT) != 0 ? (mode_t)va_arg(arguments, int) : 0;
     va_end(arguments);
     if (fault("open", waits ? "+EINTR EACCES" : (flags & O_EXCL) != 0 ? "EEXIST EACCES ENOSPC" :
-              "EACCES EMFILE EIO") != 0)
+              (flags & O_NONBLOCK) != 0 ? "EACCES EMFILE EIO +EAGAIN" : "EACCES EMFILE EIO") != 0)
         return -1;
     fd = open(path, flags, mode);
     if (fd >= 0 && (flags & O_EXCL) != 0 && in_place("world") && fchmod(fd, 0755) != 0)
@@ -375,15 +378,6 @@ static inline int faulty_getaddrinfo(const char *host, const char *service, cons
     return how;
 }
 
-static inline int faulty_rename(const char *from, const char *to)
-{
-    int result = fault("rename", "!EACCES !ENOSPC !EIO") != 0 ? -1 : rename(from, to);
-
-    if (result == 0 && in_place("slipped") && (unlink(to) != 0 || mkfifo(to, 0600) != 0))
-        abort();
-    return result;
-}
-
 static inline int faulty_accept(int listener, struct sockaddr *name, socklen_t *length)
 {
     const struct linger linger = { .l_onoff = 0 };
@@ -424,8 +418,6 @@ static inline int faulty_fsync(int fd)
 
     if (fault("fsync", "+EINTR +EINVAL !EIO !ENOSPC") != 0)
         return -1;
-    if (in_place("narrows") && fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && chmod("kept", 0600) != 0)
-        abort();
     if (!in_place("disk") || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode))
         return fsync(fd);
     if (file.st_size > in_place("cache"))
@@ -466,7 +458,6 @@ static inline int disguise(int result, struct stat *status)
 #define read(...)        faulty_read(__VA_ARGS__)
 #define write(...)       faulty_write(__VA_ARGS__)
 #define connect(...)     faulty_connect(__VA_ARGS__)
-#define rename(...)      faulty_rename(__VA_ARGS__)
 #define freeaddrinfo(list) (in_place("dead") ? (void)0 : freeaddrinfo(list)) /* part of it was never allocated */
 #define getaddrinfo(...) faulty_getaddrinfo(__VA_ARGS__)
 #define accept(...)      faulty_accept(__VA_ARGS__)
@@ -502,6 +493,7 @@ static inline int disguise(int result, struct stat *status)
     (fault("faccessat", "EACCES EIO") != 0 || \
      (in_place("setuid") && ((flags) & AT_EACCESS) == 0 && (errno = EACCES) != 0) ? -1 : \
      faccessat(directory, path, mode, flags))
+#define rename(...)      (fault("rename", "!EACCES !ENOSPC !EIO") != 0 ? -1 : rename(__VA_ARGS__))
 #define fcntl(...)       (fault("fcntl", "EBADF") != 0 ? -1 : fcntl(__VA_ARGS__))
 #define stat(path, status) (fault("stat", "EACCES EIO") != 0 ? -1 : disguise(stat(path, status), status))
 #define fstat(fd, status) (fault("fstat", "EIO") != 0 ? -1 : disguise(fstat(fd, status), status))

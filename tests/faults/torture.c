@@ -2,8 +2,8 @@
  * torture.c - makes every call of both programs that can fail do so, one per run, or sends them a signal before it, and
  * checks that the promises hold.
  *
- *     torture [-j RUNS] SERVER CLIENT                       every call in every way, RUNS at a time (4)
- *     torture -n SAMPLE [-s SEED] SERVER CLIENT             one case of each kind, SAMPLE at most; SEED says which
+ *     torture SERVER CLIENT                                 every call in every way
+ *     torture -s SEED SERVER CLIENT                         a sample: one case of each kind; SEED says which
  *     torture -o 'new client fsync 1 !EIO' SERVER CLIENT    only this one, and shows what both programs say
  *
  * SERVER and CLIENT are compiled with faults.h, which does the failing and explains the marks of failures. Each setup
@@ -13,14 +13,13 @@
  */
 #include "../tools/tools.h"
 
-#include <inttypes.h>
-
 enum {
     AMPLE = 60,                 /* -t of a program that never waits for so long, even on a busy machine */
     LARGE = 1100000,            /* bytes: a file of three blocks, that is flushed once before its end, */
     SMALL = 4000,               /* and one that fits into every pipe */
     RUN_LIMIT = 300,            /* seconds: a program that takes longer hangs, and gets SIGALRM */
     BOOK_MAX = 1 << 16, CASES_MAX = 16384, WORDS_MAX = 128,
+    WORKERS = 12,               /* processes that run the cases: many of these mostly wait */
 };
 
 /* A way to run the two. Every destination may be asked for: link leads to log.txt, fifo is a FIFO. */
@@ -57,8 +56,8 @@ static struct words {
     uint64_t key;
 } cases[CASES_MAX];
 static int cases_count;
+static const char *seed;               /* of the sample; NULL: all cases are run */
 
-static struct tally { int done, failed, broken; } tally; /* runs: all, those with a failed call, a broken promise */
 static char content[LARGE];                     /* of the source, or its beginning */
 static const char old_content[] = "what was there before\n"; /* of a destination that exists before the run */
 static char host[32] = "127.0.0.1";             /* where a worker's servers listen */
@@ -76,7 +75,6 @@ static struct program {
     char book[BOOK_MAX];                /* what faults.h noted */
     int status;                         /* as a shell would say */
 } pair[2] = { { .seconds = AMPLE }, { .seconds = AMPLE } };
-static int64_t took;                    /* microseconds: the last run */
 static const char *this_test;           /* what is being tested, as for -o */
 static int complaints;                  /* checks of this test that failed */
 
@@ -190,7 +188,6 @@ static void run(const struct setup *setup)
 {
     char address[64] = "", port[8], *const cat[] = { "cat", "fifo", NULL };
     const char *family, *line;
-    const int64_t began = microseconds();
     int input[2], null, delivered, fifo = -1;
     pid_t reader = 0;
 
@@ -218,7 +215,6 @@ static void run(const struct setup *setup)
     if (line != NULL && (keeps_serving(setup) || strstr(pair[CLIENT].book, family) == NULL))
         kill(pair[SERVER].pid, SIGTERM); /* it would wait for a client */
     finish(SERVER);
-    took = microseconds() - began;
     close(input[0]);
     close(null);
     close(delivered);
@@ -251,21 +247,13 @@ static bool explains(int side, bool else_too)
     return messages == 1 || (messages == 0 && pair[side].status == 0);
 }
 
-/* Returns how many files there are here besides those that belong to a run. */
-static int strangers(void)
+/* True for a file that does not belong to a run, for scandir. */
+static int is_strange(const struct dirent *entry)
 {
-    DIR *here = opendir(".");
     char name[260];
-    int found = 0;
 
-    if (here == NULL)
-        die("a directory");
-    for (struct dirent *entry; (entry = readdir(here)) != NULL;) {
-        snprintf(name, sizeof name, " %s ", entry->d_name);
-        found += strstr(" . .. log.txt link fifo delivered server client ", name) == NULL;
-    }
-    closedir(here);
-    return found;
+    snprintf(name, sizeof name, " %s ", entry->d_name);
+    return strstr(" . .. log.txt link fifo delivered server client ", name) == NULL;
 }
 
 /* Checks what the client has made of its directory. Returns whether all of the file was delivered. LEFT is how many
@@ -278,6 +266,7 @@ static bool check_directory(const struct setup *setup, int left)
     const bool whole = length >= 0 && (size_t)length == setup->length && memcmp(found, content, setup->length) == 0;
     bool untouched = !whole && length >= 0 && length < (ssize_t)setup->length &&
         memcmp(found, content, (size_t)length) == 0; /* a pipe: what was delivered is a beginning */
+    struct dirent **strangers;
     struct stat file;
 
     if (to_file(setup))
@@ -285,7 +274,7 @@ static bool check_directory(const struct setup *setup, int left)
     check(status == 0 ? whole : status == 1 && to_file(setup) ? untouched : whole || untouched,
           "after the client's status %d, the file is %s", status,
           whole ? "what was sent" : untouched ? "what it was before" : "something else");
-    check(strangers() <= left, "a file is left behind");
+    check(must(scandir(".", &strangers, is_strange, NULL), "scandir") <= left, "a file is left behind");
     check(lstat("link", &file) == 0 && S_ISLNK(file.st_mode), "the symbolic link is gone");
     check(lstat("fifo", &file) == 0 && S_ISFIFO(file.st_mode), "the FIFO is gone");
     if (setup->exists) {
@@ -297,8 +286,8 @@ static bool check_directory(const struct setup *setup, int left)
     return whole;
 }
 
-/* Checks every promise after a run of FAULT. Returns whether the call has failed. */
-static bool judge(const struct fault *fault)
+/* Checks every promise after a run of FAULT. */
+static void judge(const struct fault *fault)
 {
     const bool keep = keeps_serving(fault->setup), parent = strncmp(fault->call, "child-", 6) != 0;
     const struct program *program = &pair[fault->side];
@@ -338,11 +327,10 @@ static bool judge(const struct fault *fault)
               strstr(program->text, "the kernel opens it") != NULL,
               "the %s does not say '%s', but:\n%s", side_names[fault->side], reason, program->text);
     check(misused == NULL, "%.*s", misused == NULL ? 0 : (int)strcspn(misused, "\n"), misused);
-    return failure != NULL;
 }
 
-/* Runs the case that TEXT describes, and counts what became of it. */
-static void torture(const char *text)
+/* Runs the case that TEXT describes. Returns whether all promises were kept. */
+static bool torture(const char *text)
 {
     struct fault fault = { .setup = setups };
     char setup[32], side[8], chosen[WORDS_MAX];
@@ -367,21 +355,16 @@ static void torture(const char *text)
     do /* on a busy machine it may have given up before the call came */
         run(fault.setup);
     while (forever && strstr(pair[fault.side].book, "failed ") == NULL && (pair[impatient].seconds *= 2) < AMPLE);
-    if (judge(&fault)) {
-        tally.failed++;
-        check(!forever || pair[impatient].status != 1 || took >= pair[impatient].seconds * INT64_C(1000000),
-              "it gave up before -t %d was over", pair[impatient].seconds);
-    }
-    tally.broken += complaints > 0;
-    tally.done++;
+    judge(&fault);
+    return complaints == 0;
 }
 
 /* ---- All of them --------------------------------------------------------------------------------------------- */
 
-/* Adds the case ONE. Of a SAMPLE, only one case of each kind stays, which its key decides. */
-static void add_case(const struct words *one, bool sample)
+/* Adds the case ONE. Of a sample, only one case of each kind stays, which its key decides. */
+static void add_case(const struct words *one)
 {
-    int at = sample ? 0 : cases_count;
+    int at = seed != NULL ? 0 : cases_count;
 
     while (at < cases_count && strcmp(cases[at].kind, one->kind) != 0)
         at++;
@@ -392,9 +375,9 @@ static void add_case(const struct words *one, bool sample)
     cases[at] = *one;
 }
 
-/* Adds what SIDE can be made to fail with, as its book lists it after a run of SETUP. The key comes from SEED, whatever
- * other cases there are: not every run has as many calls. */
-static void list_cases(const struct setup *setup, int side, bool sample, uint64_t seed)
+/* Adds what SIDE can be made to fail with, as its book lists it after a run of SETUP. The key comes from the seed,
+ * whatever other cases there are: not every run has as many calls. */
+static void list_cases(const struct setup *setup, int side)
 {
     char *rest, *word_rest, call[32], errors[256];
     int number;
@@ -404,76 +387,65 @@ static void list_cases(const struct setup *setup, int side, bool sample, uint64_
             continue;
         strcat(errors, " ^KILL ^TERM");
         for (char *word = strtok_r(errors, " ", &word_rest); word != NULL; word = strtok_r(NULL, " ", &word_rest)) {
-            struct words one = { .setup = setup, .key = seed };
+            struct words one = { .setup = setup, .key = seed == NULL ? 0 : strtoull(seed, NULL, 10) };
             snprintf(one.text, WORDS_MAX, "%s %s %s %d %s", setup->name, side_names[side], call, number, word);
             snprintf(one.kind, WORDS_MAX, "%s %s %s", side_names[side], call, word);
             for (const char *letter = one.text; *letter != '\0'; letter++)
                 one.key = draw(&one.key) + (unsigned char)*letter;
-            add_case(&one, sample);
+            add_case(&one);
         }
     }
 }
 
-/* Has WORKERS processes run the cases, each its share; the first one has all that must not meet others. Adds what they
- * came to to tally. */
-static void torture_all(int workers)
+/* Has processes run the cases, each its share; the first one has all that must not meet others. Returns how many
+ * kept all promises. */
+static int torture_all(void)
 {
-    struct tally one;
-    int ends[2];
+    int ends[2], kept = 0;
+    char byte;
 
-    make_pipe(ends); /* on which the workers tell what became of each case */
-    for (int worker = 0; worker < workers; worker++)
+    make_pipe(ends); /* which gets a byte for each case that did */
+    for (int worker = 0; worker < WORKERS; worker++)
         if (split() == 0) {
 #ifdef __linux__ /* all of 127.0.0.0/8 is this machine: no client meets the server of another worker */
             const long id = (long)getpid();
             snprintf(host, sizeof host, "127.%ld.%ld.%ld", 1 + id / 62500 % 250, id / 250 % 250, 1 + id % 250);
+            const bool alone = false;
+#else
+            const bool alone = true; /* they would share an address, and a port that one gives up another might get */
 #endif
             for (int i = 0; i < cases_count; i++)
-                if (worker == (workers == 1 || cases[i].setup->shared ? 0 : 1 + i % (workers - 1))) {
-                    tally = (struct tally){ 0 };
-                    torture(cases[i].text);
-                    must(write(ends[1], &tally, sizeof tally) == sizeof tally ? 0 : -1, "tally");
-                }
+                if (worker == (alone || cases[i].setup->shared ? 0 : 1 + i % (WORKERS - 1)) && torture(cases[i].text))
+                    must((int)write(ends[1], "+", 1), "pipe");
             exit(0);
         }
     close(ends[1]);
-    while (read(ends[0], &one, sizeof one) == sizeof one) {
-        tally.done++;
-        tally.failed += one.failed;
-        tally.broken += one.broken;
-    }
+    while (read(ends[0], &byte, 1) == 1)
+        kept++;
     while (wait(NULL) > 0)
         ;
+    return kept;
 }
 
 int main(int argc, char *argv[])
 {
     const char *one = NULL;
-    int letter, workers = 4, sample = 0, good = 0, bad = 0;
-    uint64_t seed = (uint64_t)time(NULL) % 1000000, state = 1;
+    int letter, good = 0, bad;
+    uint64_t state = 1;
 
     begin("torture");
-    while ((letter = getopt(argc, argv, "j:n:o:s:")) != -1)
-        switch (letter) {
-        case 'j': workers = atoi(optarg); break;
-        case 'n': sample = atoi(optarg); break;
-        case 'o': one = optarg; break;
-        case 's': seed = strtoull(optarg, NULL, 10); break;
-        default: workers = 0;
-        }
-    if (argc - optind != 2 || workers < 1) {
-        fprintf(stderr, "usage: torture [-j RUNS] [-n SAMPLE] [-o CASE] [-s SEED] SERVER CLIENT\n");
+    while ((letter = getopt(argc, argv, "o:s:")) != -1)
+        *(letter == 'o' ? &one : &seed) = optarg;
+    if (argc - optind != 2) {
+        fprintf(stderr, "usage: torture [-o CASE | -s SEED] SERVER CLIENT\n");
         return 2;
     }
     for (int side = SERVER; side <= CLIENT; side++)
         if (realpath(argv[optind + side], pair[side].path) == NULL)
             die(argv[optind + side]);
-#ifndef __linux__
-    workers = 1; /* they would share an address, and a port that one gives up another might get */
-#endif
     program_limit = RUN_LIMIT;
     make_workplace();
-    supervise(0);
+    supervise(0, 0);
     for (size_t i = 0; i < sizeof content; i++) /* no two pieces of which are alike */
         content[i] = (char)draw(&state);
     put_file("large", content, LARGE);
@@ -481,10 +453,10 @@ int main(int argc, char *argv[])
     must(setenv("ASAN_OPTIONS", "exitcode=99", 0), "setenv"); /* not to be taken for a failure that was told */
     must(setenv("UBSAN_OPTIONS", "halt_on_error=1:exitcode=99", 0), "setenv");
     if (one != NULL) {
-        torture(one);
+        good = torture(one);
         for (int i = SERVER; i <= CLIENT; i++)
             printf("---- %s: status %d\n%s%s", side_names[i], pair[i].status, pair[i].text, pair[i].book);
-        return tally.broken > 0;
+        return !good;
     }
 
     /* First the undisturbed runs, to learn what there is. */
@@ -494,19 +466,12 @@ int main(int argc, char *argv[])
         run(setup);
         judge(&(struct fault){ .setup = setup });
         good += complaints == 0;
-        bad += complaints > 0;
-        list_cases(setup, SERVER, sample > 0, seed);
-        list_cases(setup, CLIENT, sample > 0, seed);
+        list_cases(setup, SERVER);
+        list_cases(setup, CLIENT);
     }
     must(chdir(workplace), workplace);
-    cases_count = sample > 0 && sample < cases_count ? sample : cases_count;
-    printf("torture: -s %" PRIu64 " runs these %d cases again\n", seed, cases_count);
-    torture_all(workers);
-    if (tally.done < cases_count)
-        printf("FAILED: torture: only %d of %d runs came to their end\n", tally.done, cases_count);
-    good += tally.done - tally.broken;
-    bad += tally.broken + cases_count - tally.done;
-    printf("%d calls were made to fail, %d runs broke a promise\n", tally.failed, tally.broken);
+    good += torture_all();
+    bad = (int)ELEMENTS(setups) + cases_count - good;
     printf("%d passed, %d failed\n", good, bad);
     return bad > 0;
 }

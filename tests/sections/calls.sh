@@ -57,8 +57,8 @@ test_failures() {
             said client "client: 'kept' is complete but not safely on disk, *: $(why "${fault##* }")"
     done
     # In a directory that may not be read, a FIFO takes the place of the new file: opening it must not wait.
-    run "$server" -p 0 text @ \
-        "$peer" limit 20 env PLACE=slipped FAULT="open $opened EACCES" "$client_faults" -p PORT got
+    run "$server" -p 0 text @ env FAULT="open $opened ^DEED,open $opened EACCES" \
+        DEED='rm got; mkfifo got' "$client_faults" -p PORT got
     check 'a FIFO in the place of the new file' less "$c" 2
     with_fault 'sleep 1 EINTR' -d 1 kept
     check 'an interrupted -d' arrived text kept
@@ -121,7 +121,7 @@ test_kernels() {
             env PLACE=$place "$client_faults" -p PORT p/got
     done
     # A listener that blocks would wait for the next client.
-    run "$peer" limit 20 env PLACE=gone "$server_faults" -t 2 -p 0 text @ sh -c '! "$peer" connect $0 eof' PORT
+    run env PLACE=gone "$server_faults" -t 2 -p 0 text @ sh -c '! "$peer" connect $0 eof' PORT
     check 'a client that has gone before it is accepted' ended 1 0 server '*: no client came: *(-t 2)'
 
     # Where a file cannot be flushed, its file system is, whatever the name by which it was opened.
@@ -142,7 +142,7 @@ test_kernels() {
     check 'a file system with one mode: narrowed before the first byte' matches "$(cat mode)" '-rw-------*'
     # The permissions are narrowed by somebody else during the flush.
     echo old >kept && chmod 644 kept
-    run "$server" -p 0 text @ env PLACE=narrows "$client_faults" -p PORT kept
+    run "$server" -p 0 text @ env FAULT='fsync 1 ^DEED' DEED='chmod 600 kept' "$client_faults" -p PORT kept
     check 'narrowed while the new file is flushed' is "$s $c $(find kept -perm 600)" '0 0 kept'
 }
 
@@ -169,8 +169,8 @@ test_slow_disk() {
 
 # Every call that may fail is made to fail, and before every call the programs are ended by a signal.
 test_torture() { # early long
-    [ -n "$LONG" ] || set -- -n 450 # there are about 400 kinds of failure, and each comes once
-    exec "$root/tests/faults/torture" -j 12 "$@" -s "$SEED" "$server_faults" "$client_faults"
+    [ -n "$LONG" ] || set -- -s "$SEED" # there are about 400 kinds of failure, and each comes once
+    exec "$root/tests/faults/torture" "$@" "$server_faults" "$client_faults"
 }
 
 # What is said about TCP is tried out.

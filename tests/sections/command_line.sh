@@ -53,7 +53,6 @@ test_options() {
 test_bad_input() {
     echo precious >log.txt
     mkfifo fifo
-    "$peer" socket socket
     ln -s loop loop
     long=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa # a label of more than 63 is no name
     while read -r error name; do
@@ -62,7 +61,6 @@ test_bad_input() {
 ENOENT no-such-file
 ENOENT
 EISDIR .
-ENXIO socket
 END
     while read -r error name; do
         refuses 1 "client: cannot write '$name': *$(why "$error")" "$client" -p 1 "$name"
@@ -83,8 +81,7 @@ END
         "server: cannot listen on 127.0.0.1 port [0-9]*: $(why EADDRINUSE) (-p chooses another port)"
     check 'a port that is taken: status' is "$(cat second)" 1
     refuses 1 "server: cannot listen on 192.0.2.1 port 0: $(why EADDRNOTAVAIL)" "$server" -a 192.0.2.1 -p 0 text
-    refuses 1 "client: cannot connect to 127.0.0.1 port [0-9]*: $(why ECONNREFUSED) (is the server running*-a)" \
-        "$peer" hold "$client" -p PORT
+    refuses 1 "client: cannot connect to 127.0.0.1 port 1: $(why ECONNREFUSED) (is the server running*-a)" "$client" -p 1
     refuses 1 "client: cannot look up '$long': *" "$client" -a $long -p 1
     refuses 1 "server: cannot look up '$long': *" "$server" -a $long -p 0 text
     if [ "$(id -u)" != 0 ] || as_nobody "$server" -h >/dev/null 2>&1; then

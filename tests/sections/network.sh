@@ -15,7 +15,7 @@ test_addresses() {
     for first in 1 2; do # localhost has two addresses to client-faults and server-faults
         for error in EADDRNOTAVAIL ENETUNREACH; do
             refuses 1 "client: cannot connect to localhost port [0-9]*: $(why ECONNREFUSED) (is the server running*" \
-                "$peer" hold env FAULT="connect $first $error" "$client_faults" -a localhost -p PORT
+                env FAULT="connect $first $error" "$client_faults" -a localhost -p 1
             refuses 1 "server: cannot listen on localhost port 0: $(why EADDRINUSE) *" \
                 env FAULT="bind $first EADDRINUSE,bind $((3 - first)) $error" \
                 "$server_faults" -t 1 -a localhost -p 0 text

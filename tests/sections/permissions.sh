@@ -6,16 +6,19 @@
 meanwhile() {
     rm -f it
     eval "$1"
-    run "$peer" listen put abc sh '"$tamper" state .client-* >mode; '"$2" put def fin get 30 @ \
+    run "$peer" listen put abc sh 'ls -ln .client-* >mode; '"$2" put def fin get 30 @ \
         sh -c 'umask 022; exec "$client" -p "$0" it' PORT
     check "meanwhile $2 ($1)" is "$s $c $(state it) $(chmod u+r it && cat it)" "0 0 $3 abcdef"
 }
 
+# The beginning of a shell command: before each call of the client that changes the temporary file, a shell notes in
+# $file.watched what that is.
+watch='FAULT="fchown 1 ^DEED-forever,fchmod 1 ^DEED-forever,rename 1 ^DEED" DEED="ls -ln .client-* >>$PWD/$file.watched"'
+
 # The file $1 is what $2 says, and its temporary file was at every moment that or one of the states that follow.
 moments_of() {
-    listed=$1
-    shift
-    is "$(state "$listed")" "$1" && only "$listed.watched" "$@"
+    modes <"$1.watched" >moments
+    is "$(state "$1")" "$2" && shift && only moments "$@"
 }
 
 # A file that replaces another one lets in nobody more, and not for a moment; a new one gets what any new one does.
@@ -35,19 +38,19 @@ test_permissions() {
         umask 022
         "$client" -p $port guarded/new || echo new
         for file in guarded/listed guarded/plain listed; do
-            "$tamper" watch ${file%"${file#guarded/}"}. "$client" -p $port $file >$file.watched || echo "$file $?"
+            '"$watch"' "$client_faults" -p $port $file >/dev/null || echo "$file $?"
         done >&2' "$server" -k -t 100 -p 0 text
     check 'all arrive' is "$s $c $(cat p/client.err)" '143 0 '
     check 'a new file gets what the directory wants' is "$(state guarded/new)" "$(state guarded/any)"
-    check 'of a file with a list only the permissions of its owner stay' moments_of listed "600 $me -"
+    check 'of a file with a list only the permissions of its owner stay' moments_of listed "600 $me"
     for file in guarded/listed guarded/plain; do # in a directory that gives lists
-        check "or if the new one has a list: $file" moments_of $file "600 $me +"
+        check "or if the new one has a list: $file" moments_of $file "600 $me"
     done
     # What counts is what stands there at the end.
-    meanwhile 'echo old >it; chmod 644 it' 'chmod 600 it' "600 $me -"
-    check 'and meanwhile nobody else gets at the temporary file' is "$(cat mode)" "600 $me -"
+    meanwhile 'echo old >it; chmod 644 it' 'chmod 600 it' "600 $me"
+    check 'and meanwhile nobody else gets at the temporary file' is "$(modes <mode)" "600 $me"
     while IFS='|' read -r before deed mode; do
-        meanwhile "$before" "$deed" "$mode $me -"
+        meanwhile "$before" "$deed" "$mode $me"
     done <<'END'
 echo old >it; chmod 600 it|chmod 664 it|664
 echo old >it; chmod 644 it|echo new >new; chmod 640 new; mv new it|640
@@ -81,32 +84,32 @@ test_owners() {
     done
     beside '
         umask 0
-        "$tamper" watch . "$client" -p $port roots.640 >roots.640.watched || echo "root $?"
-        "$client" -p $port roots.4750 >>said || echo "root $?"
+        for file in roots.640 roots.4750; do
+            '"$watch"' "$client_faults" -p $port $file >said || echo "root $?"
+        done
         cd open
         for file in *; do
-            "$tamper" as 4321 55,4321 "$tamper" watch . "$client" -p $port $file >../watched.$file
+            '"$watch"' "$tamper" as 4321 55,4321 "$client_faults" -p $port $file >/dev/null
             echo "$file $?"
         done' "$server" -k -t 100 -p 0 text
     check 'what may not be written is an error' is "$(grep -v ' 0$' p/client.out)" '0.4321.640 1
 0.4321.646 1'
-    check 'what may not be written is not replaced' is "$(state open/0.4321.640 open/0.4321.646)" '640 0:4321 -
-646 0:4321 -'
+    check 'what may not be written is not replaced' is "$(state open/0.4321.640 open/0.4321.646)" '640 0:4321
+646 0:4321'
     check 'root keeps owner and group, not for a moment more' moments_of roots.640 \
-        '640 4321:4321 -' '600 0:0 -' '600 4321:4321 -'
-    check 'root keeps them, and drops set-user-ID' is "$(state roots.4750)" '750 4321:4321 -'
-    check 'a group that we belong to is kept' is "$(state open/0.4321.666 open/0.4321.662)" '666 4321:4321 -
-662 4321:4321 -'
-    check 'our own file that we may not read' is "$(state open/4321.55.200)" '200 4321:55 -'
+        '640 4321:4321' '600 0:0' '600 4321:4321'
+    check 'root keeps them, and drops set-user-ID' is "$(state roots.4750)" '750 4321:4321'
+    check 'a group that we belong to is kept' is "$(state open/0.4321.666 open/0.4321.662)" '666 4321:4321
+662 4321:4321'
+    check 'our own file that we may not read' is "$(state open/4321.55.200)" '200 4321:55'
     for file in 0.777.666 0.777.646 0.777.606 4321.777.664; do
-        check "only the permissions of the owner stay where the group cannot be kept: $file" is \
-            "$(state open/$file)" '600 4321:55 -'
-        check "not for a moment more: $file" only watched.$file '600 4321:55 -'
+        check "only the permissions of the owner stay where the group cannot be kept: $file" \
+            moments_of open/$file '600 4321:55'
     done
-    meanwhile 'echo old >it; chmod 644 it' 'chown 4321:4321 it' '600 0:0 -'
-    meanwhile : '(umask 0; echo new >it); chown 4321:4321 it' '600 0:0 -'
-    meanwhile 'echo old >it; chmod 644 it; chown 4321:4321 it' 'echo new >new; mv new it' '600 0:0 -'
-    meanwhile 'echo old >it; chmod 646 it' 'chown :4321 it' '646 0:4321 -'
+    meanwhile 'echo old >it; chmod 644 it' 'chown 4321:4321 it' '600 0:0'
+    meanwhile : '(umask 0; echo new >it); chown 4321:4321 it' '600 0:0'
+    meanwhile 'echo old >it; chmod 644 it; chown 4321:4321 it' 'echo new >new; mv new it' '600 0:0'
+    meanwhile 'echo old >it; chmod 646 it' 'chown :4321 it' '646 0:4321'
 }
 
 # A file of mode $1 is replaced, and is the new one then, by a client whose calls fail as the words $2... for env say.

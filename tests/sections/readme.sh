@@ -150,7 +150,7 @@ play() {
 }
 
 test_readme() {
-    # tests/tools/packets makes the namespace. That it had no room for all packets does not matter here.
+    # tests/tools/packets makes the namespace.
     if [ -z "${IN_NAMESPACE-}" ]; then
         alone "$root/tests/tools/packets" wire readlink /proc/self/ns/net
         if [ "$status" = 0 ] && [ "$(cat out)" != "$(readlink /proc/self/ns/net)" ]; then

@@ -79,13 +79,6 @@ test_sources() {
     else
         skip 'files of /proc'
     fi
-    cp random leased
-    run "$tamper" lease leased "$server" -p 0 leased @ "$client" -p PORT p/got
-    if [ "$s" = 77 ]; then
-        skip 'a file with a lease (not on this system, or not in this directory)'
-    else
-        check 'a file on which somebody has a lease' arrived random
-    fi
 
     # The file changes while it is sent: the peer's window is full long before the end.
     for deed in 'echo new | dd of=changes conv=notrunc 2>/dev/null' 'echo new >>changes' \

@@ -62,10 +62,10 @@ test_terminal() { # early
     : >shown
     run "$peer" listen send random says shown MB/s sh ': >keys.stop' wait keys.stopped sh 'sleep 0.3' \
         send random send random sh ': >keys.go' fin get 30 @ env TERMINAL_STOPS=keys \
-        sh -c 'exec "$0" terminal "$0" limit 20 "$client" -p $1 p/got 2>shown' "$peer" PORT
+        sh -c 'exec "$0" terminal "$client" -p $1 p/got 2>shown' "$peer" PORT
     check 'Ctrl-S while the client receives' is "$s $c $(bytes p/got)" '0 0 27000000'
     rm -f keys.*
-    run env TERMINAL_STOPS=keys sh -c '"$0" terminal "$0" limit 20 "$server" -p 0 random 2>&1 >said | tee shown >&2' \
+    run env TERMINAL_STOPS=keys sh -c '"$0" terminal "$server" -p 0 random 2>&1 >said | tee shown >&2' \
         "$peer" @ "$peer" connect PORT buffers 8192 get 2000000 says shown MB/s sh ': >keys.stop' \
         wait keys.stopped sh 'sleep 0.3' get 5000000 sh ': >keys.go' eof put "$thanks" close
     check 'Ctrl-S while the server sends' is "$c $(tail -n 1 said)" '0 Server close'

@@ -21,16 +21,13 @@
  *     peer full FILE ACTION...        listens until there is FILE, but has no room for one more connection; then does
  *                                     the actions, if there are any, with who comes next
  *     peer input ACTION...            reads from standard input instead of a connection
- *     peer hold COMMAND...            runs COMMAND while a port is taken on which nobody listens: PORT stands for it
  *     peer terminal COMMAND...        runs COMMAND with a terminal as its standard error, and copies that to ours; the
  *                                     terminal has as many columns as TERMINAL_COLUMNS says
  *                                     With TERMINAL_STOPS=NAME it takes nothing, as after Ctrl-S, from when there is
  *                                     NAME.stop until there is NAME.go; NAME.stopped says that it does
- *     peer limit SECONDS COMMAND...   runs COMMAND, which gets SIGALRM after so long
  *     peer storm SIGNALS COMMAND...   runs COMMAND, and sends it these signals, as STOP,CONT, a thousand times a second
- *                                     until it ends. After a minute of that, kills it and exits with 3
+ *                                     until it ends
  *     peer childless COMMAND...       runs COMMAND with SIGCHLD ignored, as not every shell can
- *     peer socket FILE                makes FILE, a socket
  *     peer strerror NAME...           prints the text of each error, as EIO or EAI_NONAME: C libraries have their own
  *     peer sizes BYTES                prints what SO_SNDBUF and SO_RCVBUF are after both were set to BYTES
  *
@@ -43,7 +40,6 @@
 #include "../faults/errors.h"
 
 #include <sys/ioctl.h>
-#include <sys/un.h>
 #include <termios.h>
 
 enum { PIECE = 1025, TEXT_ROOM = 4096, LIMIT = 180, READS_A_SECOND = 100 };
@@ -318,12 +314,6 @@ static int be_reader(char **words)
     return 0;
 }
 
-static int limit(char **words)
-{
-    program_limit = (unsigned)atoi(words[0]);
-    become(words + 1, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
-}
-
 static int childless(char **words)
 {
     signal(SIGCHLD, SIG_IGN);
@@ -336,35 +326,16 @@ static int storm(char **words)
     static const struct { const char *name; int number; } known[] = {
         { "STOP", SIGSTOP }, { "CONT", SIGCONT }, { "WINCH", SIGWINCH },
     };
-    const int64_t until = microseconds() + 60 * INT64_C(1000000);
     pid_t pid = start_program(words + 1, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
     int status;
 
     while (waitpid(pid, &status, WNOHANG) == 0) {
-        if (microseconds() > until) {
-            must(kill(pid, SIGKILL), "kill");
-            status_of(pid);
-            return 3;
-        }
         for (size_t i = 0; i < ELEMENTS(known); i++) /* STOP comes before CONT */
             if (strstr(words[0], known[i].name) != NULL)
                 must(kill(pid, known[i].number), "kill"); /* at least its zombie is there */
         pause_for(1000);
     }
     return shell_status(status);
-}
-
-static int hold(char **words)
-{
-    int fd = must(socket(AF_INET, SOCK_STREAM, 0), "socket"); /* COMMAND inherits it */
-    char port[8];
-
-    snprintf(port, sizeof port, "%d", take_port(fd));
-    for (char **word = words + 1; *word != NULL; word++)
-        if (strcmp(*word, "PORT") == 0)
-            *word = port;
-    alarm(0); /* COMMAND does not have our limit of time */
-    become(words, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
 }
 
 /* Stops the output on the terminal when there is the file NAME.stop, and lets it go on when there is NAME.go. */
@@ -426,15 +397,6 @@ static int on_terminal(char **words)
     return status_of(pid);
 }
 
-static int make_local_socket(char **words)
-{
-    struct sockaddr_un place = { .sun_family = AF_UNIX };
-
-    snprintf(place.sun_path, sizeof place.sun_path, "%s", words[0]);
-    must(bind(must(socket(AF_UNIX, SOCK_STREAM, 0), "socket"), (struct sockaddr *)&place, sizeof place), words[0]);
-    return 0;
-}
-
 static int print_sizes(char **words)
 {
     int fd = make_socket();
@@ -458,8 +420,7 @@ int main(int argc, char *argv[])
 {
     static const struct { const char *name; int (*function)(char **words); } roles[] = {
         { "listen", be_server }, { "connect", be_client }, { "full", be_full }, { "input", be_reader },
-        { "hold", hold }, { "limit", limit }, { "storm", storm }, { "childless", childless },
-        { "terminal", on_terminal }, { "socket", make_local_socket }, { "sizes", print_sizes },
+        { "storm", storm }, { "childless", childless }, { "terminal", on_terminal }, { "sizes", print_sizes },
         { "strerror", print_errors },
     };
 

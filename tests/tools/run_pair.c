@@ -4,9 +4,8 @@
  *     run_pair DIRECTORY SERVER @ CLIENT
  *
  * SERVER and CLIENT are commands with their arguments. The client starts once the server listens. PORT stands for the
- * port in their words, where no letter stands beside it. A server whose words have no PORT chooses one and tells it on
- * standard error: "listening on ADDRESS port N". Any other server gets a free port, and /proc/net/tcp shows when it
- * listens, so this needs Linux.
+ * port in their words. A server whose words have no PORT chooses one and tells it on standard error: "listening on
+ * ADDRESS port N". Any other server gets a free port, and /proc/net/tcp shows when it listens, so this needs Linux.
  *
  * DIRECTORY is made if it is missing. These files in it are emptied before anything starts: server.out, server.err,
  * client.out, client.err; status, with both exit statuses as a shell has them, or "none" for a client that never
@@ -19,7 +18,6 @@
  */
 #include "tools.h"
 
-#include <ctype.h>
 #include <sys/resource.h>
 
 enum { LIMIT = 200, GRACE = 30, WORDS_MAX = 64, CANNOT_SEE = 77 };
@@ -33,16 +31,6 @@ struct command {
 static int port;                /* 0 as long as it is not known */
 static FILE *said;              /* the standard error of a server that tells its port there */
 
-/* Returns the first place in WORD where PORT stands without a letter beside it, or NULL. */
-static const char *find_port(const char *word)
-{
-    const char *at = strstr(word, "PORT");
-
-    while (at != NULL && ((at > word && isalpha((unsigned char)at[-1])) || isalpha((unsigned char)at[4])))
-        at = strstr(at + 1, "PORT");
-    return at;
-}
-
 /* Starts COMMAND, with the number of the port for PORT. */
 static void start(struct command *command)
 {
@@ -50,7 +38,7 @@ static void start(struct command *command)
     char *words[WORDS_MAX + 1] = { NULL };
 
     for (int i = 0; i < WORDS_MAX && command->words[i] != NULL; i++) {
-        const char *word = command->words[i], *at = find_port(word);
+        const char *word = command->words[i], *at = strstr(word, "PORT");
         words[i] = command->words[i];
         if (at != NULL) {
             words[i] = texts[i];
@@ -163,7 +151,7 @@ static int run(const char *directory, char **server_words, char **client_words)
     must(sigaction(SIGALRM, &too_late, NULL), "sigaction");
 
     for (char **word = server_words; *word != NULL; word++)
-        tells = tells && find_port(*word) == NULL;
+        tells = tells && strstr(*word, "PORT") == NULL;
     if (tells)
         listen_and_tell(&server);
     else
@@ -200,6 +188,6 @@ int main(int argc, char *argv[])
     argv[at] = NULL;
     for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
         close(fd); /* both print the numbers of their descriptors: let them find none but the standard ones */
-    supervise(LIMIT);
+    supervise(LIMIT, 0);
     return run(argv[1], argv + 2, argv + at + 1);
 }

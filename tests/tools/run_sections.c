@@ -1,9 +1,10 @@
 /*
  * run_sections.c - runs the sections of tests/run.sh, some at a time, and tells of each as it ends.
  *
- *     tests/tools/run_sections [-j LANES] [-t SECONDS] SCRIPT SECTION...
+ *     tests/tools/run_sections LANES SECONDS SCRIPT SECTION...
  *
- * runs "sh SCRIPT -s SECTION" for each SECTION, LANES (2) at a time, and ends a section that takes more than SECONDS.
+ * runs "sh SCRIPT -s SECTION" for each SECTION, LANES at a time, and ends a section that takes more than SECONDS; 0 is
+ * no limit.
  *
  * Each section runs in an empty directory and a process group of its own, both gone when it has ended; a process that
  * it leaves behind is a failure. Its last line of output must say `N passed, N failed`, perhaps `, N skipped`, too;
@@ -16,8 +17,6 @@
  */
 #include "tools.h"
 
-#include <sys/time.h>
-
 enum {
     LANES_MAX = 16,
     SILENCE = 5,                    /* seconds, at most, between two lines */
@@ -26,67 +25,50 @@ enum {
 
 static struct lane {
     const char *section;            /* NULL: nothing runs */
-    pid_t pid;                      /* of the section, and the number of its process group */
+    pid_t pid;                      /* of who supervises it */
+    FILE *output;
     int64_t began;
 } lanes[LANES_MAX];
 
 static char *script;
-static int limit;                   /* of what a section may take, in seconds; 0 is none */
+static unsigned limit;              /* of what a section may take, in seconds; 0 is none */
 static long passed, failed, skipped;
 static sigset_t awaited, before;    /* the signals that main waits for, and those that were blocked at the start */
-
-/* Returns what belongs to SECTION in the workplace: with KIND "in" its directory, with "out" the file of its output. */
-static const char *place_of(const char *section, const char *kind)
-{
-    static char name[NAME_MAX];
-
-    snprintf(name, sizeof name, "%s.%s", section, kind);
-    return name;
-}
 
 static void start(struct lane *lane, char *section)
 {
     char *words[] = { "sh", script, "-s", section, NULL };
-    int null = must(open("/dev/null", O_RDONLY | O_CLOEXEC), "/dev/null"), out = open_output(place_of(section, "out"));
 
-    must(mkdir(place_of(section, "in"), 0755), section);
-    *lane = (struct lane){ .section = section, .began = microseconds(), .pid = split() };
+    *lane = (struct lane){ .section = section, .began = microseconds(), .output = tmpfile() };
+    if (lane->output == NULL)
+        die("tmpfile");
+    must(fcntl(fileno(lane->output), F_SETFD, FD_CLOEXEC), "fcntl"); /* no section finds those of others */
+    lane->pid = split();
     if (lane->pid == 0) {
-        setpgid(0, 0);
+        const int out = fileno(lane->output);
+        must(dup2(out, STDERR_FILENO), "dup2");
+        must(fcntl(out, F_SETFL, O_APPEND), "fcntl"); /* several programs write there */
+        make_workplace();
+        must(chmod(workplace, 0755), workplace); /* some tests are of another user */
+        supervise(limit, GRACE);
         sigprocmask(SIG_SETMASK, &before, NULL);
-        must(chdir(place_of(section, "in")), section);
-        become(words, null, out, out);
+        become(words, STDIN_FILENO, out, out);
     }
-    setpgid(lane->pid, lane->pid); /* both do it, whoever comes first */
-    close(null);
-    close(out);
 }
 
-/* Waits until the process group GROUP is empty, for GRACE seconds, and kills what is left then. Returns true if nothing
- * was. */
-static bool group_ends(pid_t group)
-{
-    const int64_t end = microseconds() + GRACE * (int64_t)1000000;
-
-    while (waitpid(-group, NULL, WNOHANG) > 0 || kill(-group, 0) == 0) {
-        if (microseconds() > end) {
-            kill(-group, SIGKILL);
-            return false;
-        }
-        pause_for(10000);
-    }
-    return true;
-}
-
-/* Tells how the section of LANE ended, which has the exit STATUS, and whether it LEFT a process behind. */
-static void tell(const struct lane *lane, int status, bool left)
+/* Tells how the section of LANE ended, which has the exit STATUS. */
+static void tell(const struct lane *lane, int status)
 {
     static char output[1 << 20];
     long good = 0, bad = 0, not_made = 0;
-    const ssize_t length = get_file(place_of(lane->section, "out"), output, sizeof output);
     const char *last, *is_long = getenv("LONG"), *seed = getenv("SEED");
+    size_t length;
     bool broken;
 
+    rewind(lane->output);
+    length = fread(output, 1, sizeof output - 1, lane->output);
+    fclose(lane->output);
+    output[length] = '\0';
     if (length > 0 && output[length - 1] == '\n')
         output[length - 1] = '\0';
     last = strrchr(output, '\n') != NULL ? strrchr(output, '\n') + 1 : output;
@@ -96,9 +78,7 @@ static void tell(const struct lane *lane, int status, bool left)
             puts(line);
     if (broken)
         printf("FAILED: %s ended with status %d and: %s\n", lane->section, status, last);
-    if (left)
-        printf("FAILED: %s left a process behind\n", lane->section);
-    bad += broken + left;
+    bad += broken;
     printf("%-20s %5ld checks, %5.1f s%s\n", lane->section, good + bad, (double)(microseconds() - lane->began) / 1e6,
            bad > 0 ? ": FAILED" : "");
     if (bad > 0)
@@ -107,13 +87,6 @@ static void tell(const struct lane *lane, int status, bool left)
     passed += good;
     failed += bad;
     skipped += not_made;
-    remove_tree(place_of(lane->section, "in"));
-}
-
-static void clean_up(void)
-{
-    if (chdir("/") == 0)
-        remove_tree(workplace);
 }
 
 /* Ends everything, because of SIGNAL_NUMBER. */
@@ -121,31 +94,24 @@ static _Noreturn void break_off(int signal_number)
 {
     for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++)
         if (lane->section != NULL)
-            kill(-lane->pid, SIGTERM); /* all in there end what they have started elsewhere */
-    for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++)
-        if (lane->section != NULL)
-            group_ends(lane->pid);
+            kill(lane->pid, SIGTERM);
+    while (wait(NULL) > 0)
+        ;
     printf("interrupted: %ld passed, %ld failed so far\n", passed, failed);
     exit(128 + signal_number);
 }
 
-/* Tells of the sections that have ended since it was last called, and ends those that take too long. Returns how many
- * have ended. */
+/* Tells of the sections that have ended since it was last called. Returns how many. */
 static int look(void)
 {
     int found = 0, status;
 
-    for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++) {
-        if (lane->section == NULL)
-            continue;
-        if (limit > 0 && microseconds() > lane->began + limit * (int64_t)1000000)
-            kill(-lane->pid, SIGTERM);
-        if (waitpid(lane->pid, &status, WNOHANG) != lane->pid)
-            continue;
-        tell(lane, shell_status(status), !group_ends(lane->pid));
-        lane->section = NULL;
-        found++;
-    }
+    for (struct lane *lane = lanes; lane < lanes + LANES_MAX; lane++)
+        if (lane->section != NULL && waitpid(lane->pid, &status, WNOHANG) == lane->pid) {
+            tell(lane, shell_status(status));
+            lane->section = NULL;
+            found++;
+        }
     return found;
 }
 
@@ -153,19 +119,18 @@ int main(int argc, char *argv[])
 {
     static const int signals[] = { SIGHUP, SIGINT, SIGTERM, SIGALRM, SIGCHLD };
     const struct sigaction note = { .sa_handler = wake_sigwait };
-    const struct itimerval second = { { .tv_sec = 1 }, { .tv_sec = 1 } };
-    int letter, count = 2, running = 0, ended, silent = 0, came;
+    int count, running = 0, ended, silent = 0, came, next = 4;
 
     begin("run_sections");
-    while ((letter = getopt(argc, argv, "+j:t:")) != -1)
-        *(letter == 't' ? &limit : &count) = letter == '?' ? 0 : atoi(optarg);
-    if (count < 1 || count > LANES_MAX || argc - optind < 2) {
-        fprintf(stderr, "usage: run_sections [-j LANES] [-t SECONDS] SCRIPT SECTION...\n");
+    count = argc > next ? atoi(argv[1]) : 0;
+    if (count < 1 || count > LANES_MAX) {
+        fprintf(stderr, "usage: run_sections LANES SECONDS SCRIPT SECTION...\n");
         return 2;
     }
-    script = realpath(argv[optind++], NULL); /* the sections run elsewhere */
+    limit = (unsigned)atoi(argv[2]);
+    script = realpath(argv[3], NULL); /* the sections run elsewhere */
     if (script == NULL)
-        die(argv[optind - 1]);
+        die(argv[3]);
     must(setvbuf(stdout, NULL, _IOLBF, 0), "setvbuf");
     sigemptyset(&awaited);
     for (size_t i = 0; i < ELEMENTS(signals); i++) {
@@ -173,19 +138,14 @@ int main(int argc, char *argv[])
         must(sigaction(signals[i], &note, NULL), "sigaction"); /* sigwait does not see what is ignored */
     }
     must(sigprocmask(SIG_BLOCK, &awaited, &before), "sigprocmask");
-    make_workplace();
-    must(atexit(clean_up), "atexit");
-    must(chmod(workplace, 0755), workplace); /* some tests are of another user */
-    must(setitimer(ITIMER_REAL, &second, NULL), "setitimer");
-
-    while (running > 0 || optind < argc) {
+    while (running > 0 || next < argc) {
         for (struct lane *lane = lanes; lane < lanes + count; lane++)
-            if (lane->section == NULL && optind < argc) {
-                start(lane, argv[optind++]);
+            if (lane->section == NULL && next < argc) {
+                start(lane, argv[next++]);
                 running++;
             }
-        if (sigwait(&awaited, &came) != 0)
-            die("sigwait");
+        alarm(1);
+        sigwait(&awaited, &came);
         if (came != SIGALRM && came != SIGCHLD)
             break_off(came);
         ended = look();

@@ -278,15 +278,18 @@ static inline int status_of(pid_t pid)
 static inline void wake_sigwait(int signal_number) { (void)signal_number; }
 
 /* Divides this program in two. The one that returns does the work, as the leader of a process group to which all it
- * starts belong. The other one waits for its end, for SIGHUP, SIGINT or SIGTERM, or for SECONDS, then kills what is
- * left of the group, removes the workplace, and ends with the worker's exit status, or with 128 and the signal. */
-static inline void supervise(unsigned seconds)
+ * starts belong. The other one waits for its end, for SIGHUP, SIGINT or SIGTERM, or for LIMIT seconds. Then it kills
+ * what is left of the group, removes the workplace, and ends with the worker's exit status, or with 128 and the signal.
+ * With GRACE, the group has so many seconds to end, after a SIGTERM unless the worker has ended by itself. If it has,
+ * and left others that take longer, that is told, and the status is 2. */
+static inline void supervise(unsigned limit, int grace)
 {
     static const int awaited[] = { SIGHUP, SIGINT, SIGTERM, SIGALRM, SIGCHLD };
     const struct sigaction child = { .sa_handler = wake_sigwait, .sa_flags = SA_NOCLDSTOP };
     sigset_t set, before;
     int came, status;
-    pid_t worker;
+    pid_t worker, gone = 0;
+    int64_t end;
 
     sigemptyset(&set);
     for (size_t i = 0; i < ELEMENTS(awaited); i++)
@@ -301,14 +304,20 @@ static inline void supervise(unsigned seconds)
         return;
     }
     setpgid(worker, worker); /* both do it, whoever comes first; to fail is to be late */
-    alarm(seconds);
+    alarm(limit);
     sigwait(&set, &came);
     if (came == SIGALRM)
-        fprintf(stderr, "%s: not done after %u seconds\n", tool, seconds);
+        fprintf(stderr, "%s: not done after %u seconds\n", tool, limit);
     if (came != SIGCHLD)
-        kill(-worker, SIGKILL);
-    status = status_of(worker);
-    kill(-worker, SIGKILL); /* what the worker has started and left */
+        kill(-worker, grace > 0 ? SIGTERM : SIGKILL);
+    end = microseconds() + grace * INT64_C(1000000);
+    for (; kill(-worker, 0) == 0 && microseconds() < end; pause_for(10000))
+        gone = gone == 0 ? must(waitpid(worker, &status, WNOHANG), "waitpid") : gone;
+    status = gone == 0 ? status_of(worker) : shell_status(status);
+    if (kill(-worker, SIGKILL) == 0 && grace > 0 && came == SIGCHLD) {
+        fprintf(stderr, "%s: a process was left behind\n", tool);
+        status = 2;
+    }
     if (chdir("/") == 0 && workplace[0] != '\0')
         remove_tree(workplace);
     exit(came == SIGCHLD ? status : 128 + came);

@@ -18,10 +18,10 @@
 
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32 };   /* flags (RFC 9293, 3.1) */
 enum { SERVER, CLIENT };                                           /* the client is who sends the first SYN */
-enum { FRAMES = 16384, FRAME_SIZE = 256, BLOCK_SIZE = 65536, CONVERSATIONS = 64, NO_SCALE = 15 };
+enum { FRAMES = 16384, FRAME_SIZE = 256, BLOCK_SIZE = 65536, NO_SCALE = 15 };
 
-/* From linux/if_packet.h, which not every C library brings along: what a ring is asked for, the head of each frame in
- * it, and the statistics. */
+/* From linux/if_packet.h, which not every C library brings along: what a ring is asked for, and the head of each frame
+ * in it. */
 struct ring_request { unsigned block_size, blocks, frame_size, frames; };
 struct frame {
     volatile uint32_t status;
@@ -29,10 +29,9 @@ struct frame {
     uint16_t link, network;
     uint32_t seconds, nanoseconds, more[2];
 };
-struct ring_statistics { unsigned packets, drops; };
-enum { RING = 5, STATISTICS = 6, VERSION = 10, VERSION_2 = 1, FOR_KERNEL = 0, FOR_USER = 1 };
+enum { RING = 5, VERSION = 10, VERSION_2 = 1, FOR_KERNEL = 0, FOR_USER = 1 };
 
-/* One connection, as far as it was seen. All by side: SERVER or CLIENT. */
+/* The latest connection, as far as it was seen. All by side: SERVER or CLIENT. */
 struct conversation {
     in_port_t port[2];
     uint32_t first[2];      /* the initial sequence numbers */
@@ -42,7 +41,6 @@ struct conversation {
 /* One segment. Sequence numbers count from the SYN, which is number 0, as in most tools. */
 struct segment {
     struct timespec time;
-    const struct conversation *of;
     int side;               /* whose it is */
     unsigned flags;
     uint32_t seq, ack, length, window; /* the window in bytes, scaled: all but that of a SYN */
@@ -52,8 +50,7 @@ static struct {
     int fd;
     unsigned char *ring;
     unsigned next;          /* the frame to be looked at next */
-    struct conversation conversations[CONVERSATIONS];
-    unsigned begun;         /* how many were put there; the latest are kept */
+    struct conversation seen;
 } wire = { .fd = -1 };
 
 /* Writes TEXT to a file of /proc, with the numeric id ID where %lu stands. */
@@ -107,16 +104,6 @@ static inline const char *open_wire(void)
     return NULL;
 }
 
-/* Returns how many packets found no room in the ring since this was last asked. */
-static inline unsigned lost_packets(void)
-{
-    struct ring_statistics counts = { 0 };
-    socklen_t length = sizeof counts;
-
-    must(getsockopt(wire.fd, SOL_PACKET, STATISTICS, &counts, &length), "PACKET_STATISTICS");
-    return counts.drops;
-}
-
 static inline uint32_t number(const unsigned char *at, int length)
 {
     return length == 2 ? (uint32_t)at[0] << 8 | at[1] : number(at, 2) << 16 | number(at + 2, 2);
@@ -132,25 +119,15 @@ static inline unsigned scale_in(const unsigned char *at, const unsigned char *en
     return end - at < 3 || *at != SCALE ? NO_SCALE : at[2] < 14 ? at[2] : 14;
 }
 
-/* Finds the conversation between these ports. Sets SIDE to the one that the first belongs to. */
-static inline struct conversation *find_conversation(in_port_t from, in_port_t to, int *side)
-{
-    for (unsigned i = 0; i < CONVERSATIONS; i++)
-        for (*side = SERVER; *side <= CLIENT; ++*side)
-            if (wire.conversations[i].port[*side] == from && wire.conversations[i].port[!*side] == to)
-                return &wire.conversations[i];
-    *side = CLIENT;
-    return NULL;
-}
-
 /* Takes apart the IPv4 packet at P, of which KEPT bytes are there and LENGTH were (RFC 791, 3.1; RFC 9293, 3.1).
- * Returns false if it is not a TCP segment between 127.0.0.0/8 and itself, or belongs to a connection whose begin was
- * not seen. */
+ * Returns false if it is no TCP segment between 127.0.0.0/8 and itself, or not of the connection whose begin was seen
+ * last. */
 static inline bool look(const unsigned char *p, size_t kept, size_t length, struct segment *segment)
 {
     size_t ip = kept >= 20 ? (size_t)(p[0] & 15) * 4 : 0, tcp;
     const unsigned char *t = p + ip;
-    struct conversation *of;
+    struct conversation *const of = &wire.seen;
+    in_port_t from, to;
     int side;
 
     if (ip < 20 || p[0] >> 4 != 4 || p[9] != 6 || kept < ip + 20 || p[12] != 127 || p[16] != 127)
@@ -159,20 +136,17 @@ static inline bool look(const unsigned char *p, size_t kept, size_t length, stru
     if (tcp < 20 || kept < ip + tcp || length < ip + tcp)
         return false;
     segment->flags = t[13];
-    of = find_conversation((in_port_t)number(t, 2), (in_port_t)number(t + 2, 2), &side);
-    if ((segment->flags & (SYN | ACK)) == SYN && (of == NULL || of->first[CLIENT] != number(t + 4, 4))) {
-        if (of == NULL)
-            of = &wire.conversations[wire.begun++ % CONVERSATIONS];
-        *of = (struct conversation){ .port = { (in_port_t)number(t + 2, 2), (in_port_t)number(t, 2) } };
-        side = CLIENT;
-    }
-    if (of == NULL)
+    from = (in_port_t)number(t, 2);
+    to = (in_port_t)number(t + 2, 2);
+    if ((segment->flags & (SYN | ACK)) == SYN && (from != of->port[CLIENT] || of->first[CLIENT] != number(t + 4, 4)))
+        *of = (struct conversation){ .port = { to, from } };
+    side = from == of->port[CLIENT] ? CLIENT : SERVER;
+    if (from != of->port[side] || to != of->port[!side])
         return false;
     if ((segment->flags & SYN) != 0) {
         of->first[side] = number(t + 4, 4);
         of->scale[side] = scale_in(t + 20, t + tcp);
     }
-    segment->of = of;
     segment->side = side;
     segment->seq = number(t + 4, 4) - of->first[side];
     segment->ack = (segment->flags & ACK) != 0 ? number(t + 8, 4) - of->first[!side] : 0;
