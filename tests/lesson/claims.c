@@ -575,6 +575,7 @@ static void killed(void)
         must(close(listener), "close");
         await_unread(fd, 5000);
         must(kill(server, SIGKILL), "kill");
+        printf("    a server with%s SO_LINGER is killed:\n", linger ? "" : "out");
         expect_to_read(fd, 5000, linger ? ECONNRESET : 0);
     }
 }
