@@ -377,7 +377,7 @@ static void list_cases(const struct setup *setup, int side)
     for (char *line = strtok_r(pair[side].book, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
         if (sscanf(line, "call %31s %d %239[^\n]", call, &number, errors) != 3)
             continue;
-        strcat(errors, " ^KILL ^TERM");
+        snprintf(errors + strlen(errors), 16, " ^KILL ^TERM");
         for (char *word = strtok_r(errors, " ", &word_rest); word != NULL; word = strtok_r(NULL, " ", &word_rest)) {
             struct words one = { .setup = setup, .key = 0xcbf29ce484222325 };
             snprintf(one.text, WORDS_MAX, "%s %s %s %d %s", setup->name, side_names[side], call, number, word);
