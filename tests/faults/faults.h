@@ -13,8 +13,8 @@
  * The failing call is not made, except that close closes, as on Linux, and an interrupted connect goes on. EAGAIN on a
  * connection takes a tick, as its time-out does, but for send, which does not wait. Failures have names of errno.h
  * and netdb.h, and these: "short" moves one byte, "nothing" none, "timeout" makes poll return 0, "failure"
- * leaves errno as it was; ^KILL and ^TERM are signals before the call. ^DEED is none: before the call, a shell does what
- * DEED says, in the program's directory. One that ends in -forever happens to all later calls of that name, one that
+ * leaves errno as it was; ^KILL and ^TERM are signals before the call. ^DEED is none: before it, a shell does what DEED
+ * says, in the program's directory. One that ends in -forever happens to all later calls of that name, one that
  * ends in -while to those of the next half second. FAULT may name several, with commas between. The mark in front says
  * what a robust program makes of it:
  *

@@ -242,18 +242,22 @@ static void expect_sizes(const char *what, int fd, int sending, int receiving)
            receive_size);
 }
 
-/* Expects a side, here or peer, to come to a state of RFC 9293, section 3.3.2, in the kernel's table. That has those,
- * too, that no process holds any more. What is not there is in the state "none". */
-static void expect_state(int side, const char *wanted)
+/* Returns the state of a side, here or peer, in the kernel's table, as RFC 9293, section 3.3.2, calls it. The table has
+ * those, too, that no process holds any more. What is not there is in the state "none". */
+static const char *state_of(int side)
 {
     static const char *const names[] = { "none", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
                                          "TIME_WAIT", "CLOSED", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING" };
-    const int near = side == here ? here_port : peer_port, far = side == here ? peer_port : here_port;
-    int state = state_in_table(near, far);
+    const int state = state_in_table(side == here ? here_port : peer_port, side == here ? peer_port : here_port);
 
     need(state >= 0, "the state of a connection");
-    AWAIT(strcmp(names[state = state_in_table(near, far)], wanted) == 0);
-    expect(strcmp(names[state], wanted) == 0, "%s is in state %s", who(side), names[state]);
+    return names[state];
+}
+
+static void expect_state(int side, const char *wanted)
+{
+    AWAIT(strcmp(state_of(side), wanted) == 0);
+    expect(strcmp(state_of(side), wanted) == 0, "%s is in state %s", who(side), state_of(side));
 }
 
 /* Returns a setting of the kernel: the number in this file that stands where FORMAT says. */
@@ -575,6 +579,7 @@ static void killed(void)
         must(close(listener), "close");
         await_unread(fd, 5000);
         must(kill(server, SIGKILL), "kill");
+        printf("    a server with%s SO_LINGER is killed:\n", linger ? "" : "out");
         expect_to_read(fd, 5000, linger ? ECONNRESET : 0);
     }
 }

@@ -81,7 +81,8 @@ END
         "server: cannot listen on 127.0.0.1 port [0-9]*: $(why EADDRINUSE) (-p chooses another port)"
     check 'a port that is taken: status' is "$(cat second)" 1
     refuses 1 "server: cannot listen on 192.0.2.1 port 0: $(why EADDRNOTAVAIL)" "$server" -a 192.0.2.1 -p 0 text
-    refuses 1 "client: cannot connect to 127.0.0.1 port 1: $(why ECONNREFUSED) (is the server running*-a)" "$client" -p 1
+    refuses 1 "client: cannot connect to 127.0.0.1 port 1: $(why ECONNREFUSED) (is the server running*-a)" \
+        "$client" -p 1
     refuses 1 "client: cannot look up '$long': *" "$client" -a $long -p 1
     refuses 1 "server: cannot look up '$long': *" "$server" -a $long -p 0 text
     if [ "$(id -u)" != 0 ] || as_nobody "$server" -h >/dev/null 2>&1; then

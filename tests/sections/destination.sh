@@ -109,8 +109,8 @@ test_names() {
         "0 $(state one)" "0 $two"
     # Where the kernel does not follow a link, nor do we: as with fs.protected_symlinks, which is not ours to set.
     mkdir mounted
-    set -- unshare -m sh -c \
-        'mount -t tmpfs -o nosymfollow none mounted && cd mounted && ln -s ../precious it && ! cat it && rm it && "$@"' -
+    set -- unshare -m sh -c 'mount -t tmpfs -o nosymfollow none mounted && cd mounted &&
+        ln -s ../precious it && ! cat it && rm it && "$@"' -
     if ! "$@" true 2>/dev/null; then
         skip 'links that the kernel does not follow (needs root, unshare, and mount -o nosymfollow)'
         return
@@ -135,10 +135,10 @@ at_every_moment() {
     awk '
         $2 ~ /^(open|faccessat|.*stat|realpath|fchmod|fchown|fsync|lgetxattr|rename)$/ { print $2, $3 }
         $2 == "rename" { exit }' book >calls
-    while read -r call; do
+    while read -r call; do # a client that fails early has not come to the server: then the peer does
         ln -f two it
         run "$server" -p 0 text @ sh -c '"$@" -p $0 it; status=$?; "$peer" connect $0 close 2>/dev/null; exit $status' \
-            PORT "$@" env FAULT="$call ^DEED" DEED="$deed" "$client_faults" # who failed early has not come to the server
+            PORT "$@" env FAULT="$call ^DEED" DEED="$deed" "$client_faults"
         echo "$c $(state it)" >>moments
         cat p/client.err >>errors
     done <calls
