@@ -112,7 +112,7 @@ packets() {
     check 'packets: as large as the buffers allow' is "$(awk '$10 > 10000 { print "large"; exit }' wire)" large
 }
 
-test_demonstration() {
+test_demonstration() { # early
     whole=$(wc -c <"$root/client.c" | tr -d ' ') half=$(($(wc -c <"$root/client.c") / 2))
     make_file random 100000
     packets
@@ -142,6 +142,7 @@ test_demonstration() {
         cd "$root" && LC_ALL=C.UTF-8 TMPDIR=$work/shown sh tests/demo/demo.sh killed 2>/dev/null
         echo $? >"$work/cut"
     ) | head -n 1 >show
+    while [ ! -s cut ]; do sleep 0.1; done # ksh only waits for the last command of a pipe
     check 'cut off: no error, and no files are left' is "$(cat cut)$(ls -A shown)" 0
     alone env TERMINAL_COLUMNS=60 "$peer" terminal sh -c 'stty size <&2'
     if [ "$status" = 0 ]; then

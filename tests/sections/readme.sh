@@ -149,7 +149,7 @@ play() {
     esac
 }
 
-test_readme() {
+test_readme() { # early
     # tests/tools/packets makes the namespace.
     if [ -z "${IN_NAMESPACE-}" ]; then
         alone "$root/tests/tools/packets" wire readlink /proc/self/ns/net
