@@ -193,7 +193,7 @@ static bool flush_to_disk(int fd)
 
 /* Flushes what has been received now and then. If all of it were flushed at the end, a slow disk could take longer for
  * that than the server waits. The step doubles while a flush is quick, to 8 MiB at most: a cache may hide a slow disk.
- * It shrinks to what can be flushed in a second. */
+ * It shrinks to what can be flushed in half a second: one more read may be added to that. */
 static void flush_in_steps(void)
 {
     static intmax_t flushed, step = 256L * 1024; /* bytes */
@@ -208,7 +208,7 @@ static void flush_in_steps(void)
     took = microseconds() - began;
     flushed = transfer.bytes;
     if (took > SECOND)
-        step = amount * SECOND / took + smallest;
+        step = amount * SECOND / took / 2 + smallest;
     else if (took < SECOND / 4)
         step *= 2;
     if (step > largest)
