@@ -48,7 +48,7 @@ if [ "${1-}" != -s ]; then
     # Nobody reads standard input, and if it is closed, no section shall find something else there.
     # yash reads its scripts, which are in UTF-8, in the locale that it finds when it begins.
     LC_ALL=C.UTF-8 exec </dev/null \
-        "$root/tests/tools/run_sections" "${LANES-3}" "$limit" "$root/tests/run.sh" "$@"
+        "$root/tests/tools/run_sections" "${LANES-4}" "$limit" "$root/tests/run.sh" "$@"
 fi
 
 section=$2
