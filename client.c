@@ -255,7 +255,8 @@ static void receive_file(int connection)
  * and has warned, if the file is in place but its name may not survive a power cut. */
 static bool put_in_place(void)
 {
-    const int same_output = dup(output); /* for later: close tells of errors that must be known before rename */
+    /* The temporary file stays open: its name is flushed later. close tells of errors that must be known before. */
+    const int temporary = replaces ? dup(output) : -1;
     int directory;
 
     keep_permissions();
@@ -274,7 +275,7 @@ static bool put_in_place(void)
     directory = open(".", O_RDONLY);
     /* A directory that we may write but not read cannot be opened. Most systems flush a file's name with the file. */
     if (directory < 0 && errno == EACCES)
-        directory = same_output;
+        directory = temporary;
     if (directory >= 0 && flush_to_disk(directory))
         return true;
     warn(errno, "'%s' is complete but not safely on disk, and so not acknowledged", path);

@@ -31,6 +31,9 @@ test_destinations() {
         check "a FIFO ($fault)" arrived random piped
     done
     check 'a FIFO is still one' test -p pipe
+    (cat pipe >piped; kill "$(cat pid)") & # the client would wait for long
+    run "$server" -p 0 text @ sh -c 'echo $$ >pid; exec "$client" -d 1000 -p $0 pipe' PORT
+    check 'who reads a FIFO sees its end before the acknowledgement' is "$s $c" '1 143'
     check 'nothing is left' clean .
     # The trace and the file may not go to one place.
     for where in '- 2>&1 | cat' '- >out 2>&1' 'pipe 2>pipe & cat pipe; wait' '/dev/stderr 2>&1 | cat'; do
