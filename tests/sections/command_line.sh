@@ -107,7 +107,9 @@ END
         refuses 2 "$program: unexpected argument '-p' (one FILE, after the options)$usage" "$root/$program" one -p 0
         refuses 2 "$program: unknown option -x$usage" "$root/$program" -x
     done
-    refuses 2 "client: -d: '2147483648' is not a number from 0 to 2147483647$usage" "$client" -d 2147483648
+    for wrong in 2147483648 1K; do
+        refuses 2 "client: -d: '$wrong' is not a number from 0 to 2147483647$usage" "$client" -d $wrong
+    done
     refuses 2 'server: unknown option -d*' "$server" -d 1
     check 'nothing was harmed' is "$(cat log.txt)" precious
     check 'nothing was left' clean .
