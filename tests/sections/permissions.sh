@@ -13,7 +13,7 @@ meanwhile() {
 
 # The beginning of a shell command: before each call of the client that changes the temporary file, a shell notes in
 # $file.watched what that is.
-watch='DEED="ls -ln .client-* >>$PWD/$file.watched" \
+watch='WATCHED="$PWD/$file.watched" DEED="ls -ln .client-* >>\"\$WATCHED\"" \
 FAULT="fchown 1 ^DEED-forever,fchmod 1 ^DEED-forever,rename 1 ^DEED"'
 
 # The file $1 is what $2 says, and its temporary file was at every moment that or one of the states that follow.
