@@ -359,12 +359,14 @@ static void check_source(void)
         source = STDIN_FILENO;
         if (was_closed[STDIN_FILENO])
             die(EBADF, "cannot send '%s'", path);
+        if (fstat(source, &status) != 0)
+            die(errno, "cannot send '%s'", path);
     } else if (stat(path, &status) != 0 || faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0) /* as open asks */
         die(errno, "cannot send '%s'", path);
-    else if (S_ISDIR(status.st_mode))
-        die(EISDIR, "cannot send '%s'", path);
     else if (S_ISSOCK(status.st_mode))
         die(ENXIO, "cannot send '%s'", path);
+    if (S_ISDIR(status.st_mode))
+        die(EISDIR, "cannot send '%s'", path);
     if (keep_serving && (source == STDIN_FILENO || !S_ISREG(status.st_mode)))
         die(0, "cannot send '%s' with -k, which needs the name of a regular file", path);
 }

@@ -72,6 +72,7 @@ EISDIR .
 ELOOP loop
 ENAMETOOLONG $long$long$long$long
 END
+    refuses 1 "server: cannot send '-': $(why EISDIR)" sh -c 'exec "$server" -p 0 - <.'
     for name in fifo -; do
         refuses 1 "server: cannot send '$name' with -k, which needs the name of a regular file" "$server" -k -p 0 $name
     done
