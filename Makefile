@@ -15,8 +15,8 @@ CFLAGS ?= -O2
 ASKED = $(PORTABLE:0=)
 COMPILE = $(CC) $(CPPFLAGS) $(ASKED:1=-DPORTABLE) $(STRICT) $(CFLAGS)
 
-TOOLS = tests/lesson/claims tests/tools/run_sections tests/tools/cable tests/tools/tamper tests/tools/packets tests/tools/run_pair tests/tools/peer \
-    tests/faults/torture
+TOOLS = tests/tools/run_sections tests/tools/run_pair tests/tools/peer tests/tools/tamper tests/tools/cable \
+    tests/tools/packets tests/faults/torture tests/lesson/claims
 FAULTY = tests/faults/server-faults tests/faults/client-faults
 
 .SUFFIXES: .c

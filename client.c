@@ -226,9 +226,9 @@ static void receive_file(int connection)
     ssize_t count;
 
 #ifdef LINUX
-    /* To wake us for every segment costs more than to copy it. So read waits until it can return half a block, or a tick
-     * is over (socket(7), SO_RCVLOWAT). Other systems would not return what is there when the tick is over. Not with a
-     * size of -b: meanwhile the server would use up the window, and wait. */
+    /* To wake us for every segment costs more than to copy it. So read waits until it can return half a block, or a
+     * tick is over (socket(7), SO_RCVLOWAT). Other systems would not return what is there when the tick is over. Not
+     * with a size of -b: meanwhile the server would use up the window, and wait. */
     const int low_water = BLOCK_SIZE / 2;
     if (buffer_size == 0)
         (void)setsockopt(connection, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof low_water);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh - tests the pair. Run by `make test`, and with LONG=1 by `make torture`. README.md beside this file is the map.
 #
-#     sh tests/run.sh                         every section, three at a time: many of them mostly wait
+#     sh tests/run.sh                         every section, LANES (4) at a time: many of them mostly wait
 #     sh tests/run.sh wire sources            only these
 #     CHECK='*nc*' sh tests/run.sh wire       only the checks whose names match this pattern of the shell
 #     SEED=7 sh tests/run.sh                  the same sample of the long tests every time; LONG=1 runs all of them
