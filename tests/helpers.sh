@@ -1,8 +1,12 @@
-# helpers.sh - what the sections of run.sh use. Nearly every check needs run or alone, then check with arrived or ended.
+# helpers.sh - what the sections of run.sh use. Nearly every check needs run or alone, and then check with is, arrived or
+# ended.
 #
-# No test may pass because of a file that an earlier one left: run removes got and p/got, where clients put what they
-# receive. A file that has to be there before the test is called kept. The names that run.sh exports can be used in
-# what stands in single quotes, too.
+# In all of them p is the directory of the run that was looked at last, s the status of its server, and c that of its
+# client. No test may pass because of a file that an earlier one left. So run removes got and p/got, where clients put
+# what they receive, and makes the file kept, which holds the line "old", for those that must leave it alone.
+#
+# What stands in single quotes is often for an inner shell: there $0 is the first word behind it, mostly PORT, and the
+# names that run.sh exports can be used.
 # shellcheck shell=sh disable=SC2034,SC2154 # what run.sh sets, and what the sections use
 
 passed=0 failed=0 skipped=0 p=p last=''
@@ -15,6 +19,7 @@ newline='
 # what may stand there. Then looks at what is left of that in the directory p. Programs with faults.h write into book.
 run() {
     rm -rf got book # run_pair itself removes p/got
+    echo old >kept
     "$pair" p "$@" || {
         failed=$((failed + 1))
         echo "FAILED: $section: the pair did not end by itself: $*"
@@ -40,13 +45,6 @@ alone() {
     "$@" >out 2>err
     status=$?
     [ $status -lt 256 ] || status=$((status % 128 + 128)) # some shells add more than 128 to the number of a signal
-}
-
-# Runs a client that no server waits for, as run would. Sets c, and s to none.
-client_alone() {
-    mkdir -p p
-    "$@" >p/client.out 2>p/client.err
-    c=$? s=none p=p last='p/client.out p/client.err'
 }
 
 # Runs a command as somebody who is not root: as the user nobody if we are root.
@@ -96,6 +94,16 @@ skip() {
     echo "skipped: $section: $1"
 }
 
+# Runs a command that fails if this machine lacks what a test needs. Then says, as skip does, that $1 is not tested.
+can() {
+    about=$1
+    shift
+    "$@" >/dev/null 2>&1 || {
+        skip "$about"
+        false
+    }
+}
+
 # $1 is what it has to be, $2.
 is() { [ "$1" = "$2" ] || { echo "'$1' instead of '$2'"; false; }; }
 
@@ -115,8 +123,11 @@ matches() {
     esac
 }
 
+# Compares numbers: $1 is at least $2, or less than $2.
 at_least() { [ "$1" -ge "$2" ] || { echo "$1 is less than $2"; false; }; }
 less() { [ "$1" -lt "$2" ] || { echo "$1 is not less than $2"; false; }; }
+
+# The files $1 and $2 are the same; how long $1 is.
 same() { cmp "$1" "$2"; }
 bytes() { wc -c <"$1" | tr -d ' '; }
 
@@ -132,17 +143,18 @@ ended() { both "$1" "$2" && said "$3" "$4"; }
 # Both ended with status 0, and what the client made is the file $1.
 arrived() { both 0 0 && same "$1" "${2-$p/got}"; }
 
-# The client ended with status 1 and said what $1 matches, and the file kept (or $2) still holds the line "old".
-kept() { is "$c" 1 && said client "$1" && is "$(cat "${2-kept}")" old && clean .; }
+# The client ended with status 1 and said what $1 matches, the file kept (or $2) still holds the line "old", and no
+# temporary file is left.
+kept() { is "$c" 1 && said client "$1" && is "$(cat "${2-kept}")" old && clean; }
 
-# The same of place/kept (old_file), and no server was asked.
-refused() { is "$s" none && kept "$1" place/kept; }
+# What old_file has made is as it was.
+unharmed() { is "$(cat place/kept) $(ls -A place)" 'old kept'; }
 
 # How often $1 was called, as the file `book` counts it: the number of the last of these calls.
 last_call() { awk -v name="$1" '$1 == "call" && $2 == name { n = $3 } END { print n }' book; }
 
-# No temporary file of a client is left in the directory $1.
-clean() { is "$(find "$1" -name '.client-*')" ''; }
+# No temporary file of a client is left.
+clean() { is "$(find . -name '.client-*')" ''; }
 
 # There are lines in the file $1, and each of them is one of the lines that follow.
 only() {
@@ -215,15 +227,12 @@ shows_all() { [ "$(uname)" = Linux ] && ! on_gvisor && ! grep -q -e -DPORTABLE "
 
 # The standard descriptors have names here.
 standard_names() {
-    [ ! -e /dev/stdin ] || [ ! -e /dev/stdout ] || [ ! -e /dev/stderr ] || return 0
-    skip 'names of standard input and output (/dev/stdin, /dev/stdout or /dev/stderr is not there)'
-    false
+    can 'names of standard input and output (/dev/stdin, /dev/stdout or /dev/stderr is not there)' \
+        test -e /dev/stdin -a -e /dev/stdout -a -e /dev/stderr
 }
 
 # There is IPv6 here: whoever comes to a port of ::1 where nobody listens is refused.
 has_ipv6() {
-    grep -qs ' lo$' /proc/net/if_inet6 || "$client" -a ::1 -p 1 /dev/null 2>&1 | grep -q "$(why ECONNREFUSED)" || {
-        skip 'IPv6 (not on this machine)'
-        false
-    }
+    can 'IPv6 (not on this machine)' sh -c '
+        grep -qs " lo$" /proc/net/if_inet6 || "$client" -a ::1 -p 1 /dev/null 2>&1 | grep "$0"' "$(why ECONNREFUSED)"
 }

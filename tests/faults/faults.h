@@ -24,7 +24,8 @@
  *
  * The file that FAULT_BOOK names gets "call NAME NUMBER FAILURE..." for each call, unless FAULT is set; "failed TEXT"
  * when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when it begins to; and
- * "misused ..." for a close of what is not open. A program that spins is aborted.
+ * "misused ..." for a close of what is not open; "flushed all" for a flush of the whole file system, which is not made. A
+ * program that spins is aborted.
  *
  * PLACE holds words for a machine that is not as others are:
  *

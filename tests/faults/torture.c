@@ -15,7 +15,7 @@
 
 enum {
     AMPLE = 60,                 /* -t of a program that never waits for so long, even on a busy machine */
-    LARGE = 1100000,            /* bytes: a file of three blocks, that is flushed once before its end, */
+    LARGE = 1100000,            /* bytes: a file of some blocks, which is flushed before its end, too, */
     SMALL = 4000,               /* and one that fits into every pipe */
     RUN_LIMIT = 300,            /* seconds: a program that takes longer hangs, and gets SIGALRM */
     BOOK_MAX = 1 << 16, CASES_MAX = 16384, WORDS_MAX = 128,

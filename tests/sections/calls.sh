@@ -21,27 +21,24 @@ test_order() {
     run "$server" -p 0 text @ "$client_faults" -p PORT place/kept
     check 'client: its permissions are flushed, too' is "$(sequence fchmod fsync rename)" 'fchmod fsync rename fsync '
     run "$server_faults" -p 0 text @ "$peer" connect PORT eof sh 'sleep 0.5' put "$thanks" close
-    waited=$milliseconds calls=$(grep -c -e '^call read-socket' -e '^call recv' book)
+    waited=$milliseconds calls=$(grep -c '^call read-socket' book)
     run "$peer" listen sh 'sleep 0.5' send text fin get 30 @ "$client_faults" -p PORT p/got
     check 'nobody spins while he waits: no more than a look in each tick, and some to begin and end with' less \
-        $((calls + $(grep -c -e '^call read-socket' -e '^call recv' book))) $((20 + (waited + milliseconds) / 50))
+        $((calls + $(grep -c '^call read-socket' book))) $((20 + (waited + milliseconds) / 50))
 }
 
 # Sends text to a client with the arguments $2..., whose calls fail as $1 says. The file kept holds "old".
 with_fault() {
     fault=$1
     shift
-    echo old >kept
     run "$server" -p 0 text @ env FAULT="$fault" "$client_faults" -p PORT "$@"
 }
 
 # What becomes of some failures, beside what make torture, which makes every call fail, can know about all of them.
 test_failures() {
     make_hole large 65
-    echo old >kept
     run "$server" -p 0 text @ "$client_faults" -p PORT kept
     flushes=$(last_call fsync) opened=$(last_call open) # of the directory
-    echo old >kept
     run "$server" -b 0 -p 0 large @ env FAULT='fsync 1 EIO' "$client_faults" -b 64K -p PORT kept
     check 'a flush on the way that fails' kept "client: cannot write 'kept': $(why EIO)"
     check 'a flush on the way that fails: the server learns of it' said server '*client 4 did not *'
@@ -75,35 +72,18 @@ test_failures() {
 client: cannot remove '.client-*' beside 'p/got': $(why EIO)"
     run "$peer" listen send text fin get 30 @ env FAULT='read-socket 1 ETIMEDOUT' "$client_faults" -t 0 -p PORT p/got
     check 'a time-out that is not ours' said client "client: the server did not finish, * $(why ETIMEDOUT)"
-    run env FAULT='shutdown 1 ENOTCONN' "$server_faults" -p 0 text @ "$peer" connect PORT reset
-    check 'a port scan' ended 1 0 server "*server: client 4 did not *: $(why ECONNRESET)"
-    for fault in 'poll 1 EINTR' 'poll 2 EINTR' 'read-pipe 1 EAGAIN'; do
-        transfer "a pipe, $fault" text p/got sh -c 'cat text | FAULT=$0 "$server_faults" -p 0 -' "$fault" @ \
-            "$client" -p PORT p/got
-        check "a pipe, $fault: it happened" grep -q '^failed' book
-    done
-    transfer 'a pipe that is full' text p/got "$server" -p 0 text @ sh -c '
-        FAULT="write-pipe 1 EAGAIN" "$client_faults" -p $0 - | cat >p/got' PORT
-    check 'a pipe that is full: it happened' grep -q '^failed' book
-    for fault in 'write-socket 1 short-forever' 'write-file 1 short-forever' 'write-file 1 nothing'; do
+    for fault in 'write-socket 1 short-forever' 'write-file 1 short-forever'; do
         with_fault "$fault" kept
         check "$fault" arrived text kept
-        [ "$fault" = 'write-file 1 nothing' ] || check "$fault: no word is lost" is \
-            "$(grep -c -e '^Recving data$' -e '^Client close$' p/client.out)" 2
+        check "$fault: no word is lost" is "$(grep -c -e '^Recving data$' -e '^Client close$' p/client.out)" 2
     done
-    check 'a write that takes nothing' said client \
-        "client: cannot write the transcript, going on without: $(why ENOSPC)"
+    with_fault 'write-file 1 nothing' kept
+    check 'a write that takes nothing' \
+        ended 0 0 client "client: cannot write the transcript, going on without: $(why ENOSPC)"
 }
 
 # What other kernels, file systems and people do. PLACE imitates it.
 test_kernels() {
-    # A reset that comes after part of a block is not forgotten, as gVisor does with MSG_WAITALL.
-    make_hole source 3
-    for b in 64K 0; do
-        echo old >kept
-        run "$peer" listen send source flood 100000 says p/client.out Recving reset @ "$client" -b $b -p PORT kept
-        check "-b $b: a reset that comes after part of a block" kept 'client: the server did not finish, *'
-    done
     if grep -q ' lo$' /proc/net/if_inet6 2>/dev/null; then # in a network of its own: "::" is open to everybody
         alone "$root/tests/tools/packets" wire "$pair" p env PLACE=v6only "$server_faults" -a :: -p 0 text @ \
             "$client" -p PORT p/got
@@ -141,7 +121,7 @@ test_kernels() {
         env PLACE=world "$client_faults" -p PORT place/kept
     check 'a file system with one mode: narrowed before the first byte' matches "$(cat mode)" '-rw-------*'
     # The permissions are narrowed by somebody else during the flush.
-    echo old >kept && chmod 644 kept
+    chmod 644 kept
     run "$server" -p 0 text @ env FAULT='fsync 1 ^DEED' DEED='chmod 600 kept' "$client_faults" -p PORT kept
     check 'narrowed while the new file is flushed' is "$s $c $(find kept -perm 600)" '0 0 kept'
 }
@@ -164,7 +144,7 @@ test_slow_disk() {
     slow_disk 1000000 '' 2000000
     slow_disk 1000000 cache=34000000 10000000
     slow_disk 100000000 '' 200000000
-    check 'a fast disk is not flushed all the time' less "$(wc -l <flushes)" 20
+    check 'a fast disk is not flushed all the time' less "$(wc -l <flushes)" 60 # of the 260 steps of 256 KiB
 }
 
 # Every call that may fail is made to fail, and before every call the programs are ended by a signal.

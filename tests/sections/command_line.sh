@@ -6,17 +6,15 @@ test_options() {
     if ! grep -qs localhost /etc/hosts && "$client" -a localhost -p 1 2>&1 | grep -q 'cannot look up'; then
         skip '-a with a name (nobody here knows localhost)'
     else
-        run "$server" -p 0 -a localhost text @ "$client" -p PORT -a localhost p/got
-        check '-a with a name' arrived text
+        transfer '-a with a name' text p/got "$server" -p 0 -a localhost text @ "$client" -p PORT -a localhost p/got
     fi
     if has_ipv6; then
-        run "$server" -p 0 -a ::1 text @ "$client" -p PORT -a ::1 p/got
-        check '-a ::1' arrived text
+        transfer '-a ::1' text p/got "$server" -p 0 -a ::1 text @ "$client" -p PORT -a ::1 p/got
         check '-a ::1: the address is shown' grep -q 'IP ::1 , Port' p/server.out
         check '-a ::1: the address is told' said server 'server: listening on ::1 port [1-9]*'
         for a in ::1 127.0.0.1; do # to client-faults, localhost has both addresses on every system
-            run "$server" -p 0 -a $a text @ "$client_faults" -p PORT -a localhost p/got
-            check "a name with two addresses, of which only $a answers" arrived text
+            transfer "a name with two addresses, of which only $a answers" text p/got \
+                "$server" -p 0 -a $a text @ "$client_faults" -p PORT -a localhost p/got
             check 'a name with two addresses: one story' is "$(grep -c -e 'both set' -e '^Trying' p/client.out)" 2
         done
     fi
@@ -29,15 +27,14 @@ test_options() {
         check "$program --help" is "$status$(cat err)$(cmp out help)" 0
     done
     printf 'odd name\n' >-p
-    run "$server" -p 0 -- -p @ "$client" -p PORT -- -t
-    check '-- ends the options' arrived ./-p ./-t
+    transfer '-- ends the options' ./-p ./-t "$server" -p 0 -- -p @ "$client" -p PORT -- -t
     transfer 'the largest numbers' text p/got \
         "$server" -p 0 -t 2147483647 -b 2047M text @ "$client" -t 2147483647 -b 2097151K -d 1 -p PORT p/got
     check '-d: the server waits for so long' at_least "$milliseconds" 1000
     check '2097151K' grep -q '^Buffer length both set to 2147482624$' p/client.out
     check '2047M' grep -q '^Buffer length both set to 2146435072$' p/server.out
-    run "$peer" listen send text sh 'sleep 1' fin get 30 @ "$client" -t 0 -p PORT p/got
-    check '-t 0: for as long as it takes' arrived text
+    transfer '-t 0: for as long as it takes' text p/got \
+        "$peer" listen send text sh 'sleep 1' fin get 30 @ "$client" -t 0 -p PORT p/got
     # Someone else may take the port in the moment between: then another one is tried.
     for _ in 1 2 3; do
         run "$server" -p 0 text @ "$client" -p PORT p/got
@@ -86,14 +83,13 @@ END
         "$client" -p 1
     refuses 1 "client: cannot look up '$long': *" "$client" -a $long -p 1
     refuses 1 "server: cannot look up '$long': *" "$server" -a $long -p 0 text
-    if [ "$(id -u)" != 0 ] || as_nobody "$server" -h >/dev/null 2>&1; then
+    if can 'what is not permitted (root may do everything, and nobody cannot run our programs)' \
+        as_nobody "$server" -h; then
         mkdir closed && echo secret >secret && chmod 0 secret && echo kept >kept && chmod 444 kept && chmod 555 closed
         refuses 1 "server: cannot send 'secret': $(why EACCES)" as_nobody "$server" -p 0 secret
         refuses 1 "client: cannot write 'closed/file': *$(why EACCES)" as_nobody "$client" closed/file
         refuses 1 "client: cannot write 'kept': $(why EACCES)" as_nobody "$client" kept
         chmod 755 closed
-    else
-        skip 'what is not permitted (root may do everything, and nobody cannot run our programs)'
     fi
     for program in server client; do
         usage="*usage: $program *"
@@ -113,5 +109,5 @@ END
     done
     refuses 2 'server: unknown option -d*' "$server" -d 1
     check 'nothing was harmed' is "$(cat log.txt)" precious
-    check 'nothing was left' clean .
+    check 'nothing was left' clean
 }

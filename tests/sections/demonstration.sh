@@ -144,20 +144,16 @@ test_demonstration() { # early
     ) | head -n 1 >show
     while [ ! -s cut ]; do sleep 0.1; done # ksh only waits for the last command of a pipe
     check 'cut off: no error, and no files are left' is "$(cat cut)$(ls -A shown)" 0
-    alone env TERMINAL_COLUMNS=60 "$peer" terminal sh -c 'stty size <&2'
-    if [ "$status" = 0 ]; then
+    if can 'a narrow terminal (no terminal or no stty)' \
+        env TERMINAL_COLUMNS=60 "$peer" terminal sh -c 'stty size <&2'; then
         (cd "$root" && TERMINAL_COLUMNS=60 "$peer" terminal sh tests/demo/demo.sh transcripts) >show 2>&1
         check 'a narrow terminal' grep -q '^This terminal has 60 columns; the pictures need 80' show
-    else
-        skip 'a narrow terminal (no terminal or no stty)'
     fi
     set -- unshare --net
     [ "$(id -u)" = 0 ] || set -- "$@" --map-root-user
-    if "$@" true 2>/dev/null; then
+    if can 'a loopback interface that is down (no network namespaces)' "$@" true; then
         refuses 1 'demo: nothing connects on this machine*' "$@" \
             sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh' "$root"
-    else
-        skip 'a loopback interface that is down (no network namespaces)'
     fi
     refuses 2 "demo: *not 'nonsense'" sh -c 'cd "$0" && LC_ALL=C.UTF-8 exec sh tests/demo/demo.sh nonsense' "$root"
 }

@@ -105,7 +105,6 @@ END
 
     # Everything ends, in the middle of a large file, and to the clients that is a reset.
     make_hole source 64
-    echo old >kept
     crowd 'to all' : "$server" 1025 '
         for n in 1 2 3; do come_in_vain ended & done
         heard 3 "Start to send"

@@ -1,5 +1,5 @@
-# readme.sh - the README: everything in it that can be run is run as it would be pasted, and what it shows is compared
-# with what comes out today.
+# readme.sh - the README: its commands are run as they would be pasted, and what it shows is compared with what comes
+# out today. Not run is what installs or needs something, or waits for other machines: openssl, ncat, docker, until.
 #
 # The README is cut into pieces, in order: its blocks of sh and text, and the commands in its sentences. They run in a
 # copy of the tree and in a network namespace of their own, where port 8080 is free. A piece that starts a server waits
@@ -93,8 +93,8 @@ check_words() {
     sed -n 's/^| `\(-[a-z][^`]*\)` .*/\1/p' README.md | sort >named
     { "$server" -h; "$client" -h; } | sed -n 's/^  \(-[a-z] *[A-Z]*\)  .*/\1/p' | sed 's/ *$//' | sort -u >known
     check 'the options are those of -h' diff named known
-    for file in $(tr '`' '\n' <prose | grep '^tests/[a-z/_]*\.[a-z]*$'); do
-        check "there is $file" [ -e "$root/$file" ]
+    for file in $(tr '`' '\n' <prose | sed -n 's/^\(tests\/[^ ]*\).*/\1/p'); do
+        check "there is $file" test -e "$root/$file"
     done
 }
 
@@ -115,10 +115,7 @@ play() {
             ended_well "$1" "shown.$show"
             ;;
         *ssh\ *)
-            if ! ssh -G localhost >/dev/null 2>&1; then
-                skip 'ssh (not installed, or it does not know who we are)'
-                return 1
-            fi
+            can 'ssh (not installed, or it does not know who we are)' ssh -G localhost || return
             sh -c "ssh -G ${text#ssh }" >ssh.out 2>&1 # it does not connect
             check 'ssh knows these options' grep -q '^localforward 8080 .127.0.0.1.:8080' ssh.out
             ;;
@@ -163,10 +160,7 @@ test_readme() { # early
     tr -d "\r" <"$root/README.md" >README.md # in a checkout that ends its lines as Windows does
     cut_readme README.md
     check_words
-    if [ -z "${IN_NAMESPACE-}" ]; then
-        skip 'what the README says to run (no network namespace may be made here)'
-        return
-    fi
+    can 'what the README says to run (no network namespace may be made here)' test -n "${IN_NAMESPACE-}" || return
     mkdir tree bin
     (cd "$root" && cp -pR Makefile README.md server server.c client client.c common.h tests "$work/tree")
     cat >bin/make <<'END'

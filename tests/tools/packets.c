@@ -10,7 +10,7 @@
  * The time is the kernel's, on the clock of the traces (-v). The server is the side that was connected to, and port is
  * its port. seq and ack count from the SYN, which is number 0; ack is 0 without the flag ACK. window is in bytes.
  * Exits with the status of COMMAND, or with 77, and a line that says why, where packets cannot be seen. Of several
- * connections, those that begin while another one is open end it here. There is room for some 16000 packets.
+ * connections, those that begin while another one is open end it here. There is room for some 8000 packets.
  */
 #include "tools.h"
 
