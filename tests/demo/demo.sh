@@ -12,7 +12,6 @@
 # tests/tools/packets sees the packets. Where it may not, a line says so, and the pictures show the traces alone. The
 # client of the first two waits a second before it acknowledges (-d 1), so that you can see the server wait. The plain
 # programs are tests/tools/peer.
-# shellcheck disable=SC2016 # what stands in single quotes is for another shell
 set -u
 
 # Everything is run in a directory of its own, in which the programs have short names, whatever the paths are.

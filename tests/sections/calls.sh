@@ -1,6 +1,5 @@
 # calls.sh - the system calls of the programs in their order, as tests/faults/faults.h notes them in a book; what
 # becomes of those that fail; and other kernels and file systems, which it imitates.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # Nothing is done before what it depends on.
 test_order() {

@@ -1,5 +1,4 @@
 # command_line.sh - the options, and what is refused before anything is sent.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # The options, one by one.
 test_options() {

@@ -1,5 +1,4 @@
 # demonstration.sh - tests `make demo`: first tests/tools/packets, and then each picture, with packets and without.
-# shellcheck shell=sh disable=SC2016,SC2034,SC2154 # see run.sh: what is set there, and single quotes
 
 # Sums up the segments that tests/tools/packets wrote to the file $1, or the picture that was drawn of them: what begins
 # or ends something, the bytes of each side, and what each side has acknowledged.

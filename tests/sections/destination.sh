@@ -1,5 +1,4 @@
 # destination.sh - where a file can be put, and that what was there stays until the new file is whole.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # Regular files, links, devices, pipes and standard output.
 test_destinations() {

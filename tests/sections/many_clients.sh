@@ -2,7 +2,6 @@
 # the server.
 #
 # Where it matters that the server does not spin, it is tests/faults/server-faults, which is aborted if it does.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # Runs the server $3 -k with -b $4, after the shell command $2, and beside it the script $5, which complains on standard
 # output. It has the functions of the file beside, $port, and $pid, the server's. Checks that the server was ended by

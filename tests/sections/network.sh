@@ -1,5 +1,4 @@
 # network.sh - addresses, the options of a connection, and a network that fails.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # Several addresses, a port that is taken, and a connection to oneself.
 test_addresses() {

@@ -1,5 +1,4 @@
 # permissions.sh - who may read the new file: nobody who could not read the old one, and not for a moment.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # The client receives into the file it, for which the shell has done $1, and meanwhile does $2. The new file is what $3
 # says.

@@ -1,5 +1,4 @@
 # source.sh - what can be sent.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # The file $1 arrives, sent with -b $2 and received with -b $3.
 crosses() {

@@ -1,5 +1,4 @@
 # start_and_end.sh - what a program is given by whoever starts it, and the signals that end it.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # Standard descriptors that are closed do no harm, and are no file, by none of their names.
 test_closed_descriptors() {

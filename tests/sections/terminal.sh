@@ -1,5 +1,4 @@
 # terminal.sh - what appears on a terminal: how far a transfer is, and no control character of others.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # A transfer of more than half a second shows on a terminal how far it is, and wipes that away before it says more.
 test_progress() { # early

@@ -1,5 +1,4 @@
 # transcript.sh - what the programs print when all goes well: the transcript, and the trace of -v.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # The transcripts are what they promise to be, and standard error stays silent.
 test_transcripts() {

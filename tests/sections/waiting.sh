@@ -1,6 +1,5 @@
 # waiting.sh - the time limit (-t): who makes no progress is given up, and who makes some is served to the end. In each
 # section all wait at the same time.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # In the run in the directory $1, $2 (server or client) gave up after -t $3, and said $4.
 gave_up() {

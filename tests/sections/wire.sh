@@ -1,5 +1,4 @@
 # wire.sh - the bytes on the wire, and other ends than ours: right ones, broken ones and hostile ones.
-# shellcheck shell=sh disable=SC2016,SC2154 # quotes are for inner shells; run.sh and helpers.sh set the rest
 
 # The bytes, and their order, with other ends than ours.
 test_wire() {
