@@ -23,9 +23,9 @@
  *     ?    the same if it hits the client; the server may have got all it needs
  *
  * The file that FAULT_BOOK names gets "call NAME NUMBER FAILURE..." for each call, unless FAULT is set; "failed TEXT"
- * when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when it begins to; and
- * "misused ..." for a close of what is not open; "flushed all" for a flush of the whole file system, which is not made. A
- * program that spins is aborted.
+ * when the chosen call failed, with the text of the error to be told; "connects IPv4" or IPv6 when it begins to;
+ * "misused ..." for a close of what is not open; and "flushed all" for a flush of the whole file system, which is not
+ * made. A program that spins is aborted.
  *
  * PLACE holds words for a machine that is not as others are:
  *
@@ -158,61 +158,81 @@ static inline long in_place(const char *word)
 
 static int last_fault; /* what fault returned last */
 
+/* What FAULT says of a call. */
+struct choice {
+    char failure[NAME_ROOM];    /* without -forever or -while */
+    int from;                   /* the number of the first call that fails */
+    bool forever;               /* the later ones do, too */
+};
+
+/* Looks in FAULT for what is to befall call NUMBER of the name CALL, and does the deeds that come before it. Returns
+ * false if nothing is. */
+static inline bool choose(const char *call, int number, struct choice *chosen)
+{
+    static int64_t while_began;
+    char name[NAME_ROOM], *end;
+
+    for (const char *at = getenv("FAULT"); at != NULL; at = strchr(at, ',') == NULL ? NULL : strchr(at, ',') + 1) {
+        if (sscanf(at, "%31s %d %31[^,]", name, &chosen->from, chosen->failure) != 3 || strcmp(name, call) != 0)
+            continue;
+        end = strchr(chosen->failure, '-');
+        chosen->forever = end != NULL;
+        if (chosen->forever ? number < chosen->from : number != chosen->from)
+            continue;
+        if (end != NULL && strcmp(end, "-while") == 0 && milliseconds_since(&while_began) >= 500)
+            continue;
+        if (end != NULL)
+            *end = '\0';
+        if (strcmp(chosen->failure, "^DEED") != 0)
+            return true;
+        if (system(getenv("DEED")) != 0)
+            abort();
+    }
+    return false;
+}
+
 /* Returns 0 if this call is to be carried out, otherwise the number of its failure, with errno set to what it shall be.
  * CALL is its name, ERRORS what may befall it. */
 static inline int fault(const char *call, const char *errors)
 {
     static const struct timespec tick = { .tv_nsec = 100000000 };
-    static int64_t while_began;
     static pid_t first;
-    const char *choice = getenv("FAULT");
-    char own[NAME_ROOM], name[NAME_ROOM], failure[NAME_ROOM], *end;
-    int wanted, number, error = errno;
-    bool forever = false;
+    struct choice chosen;
+    char own[NAME_ROOM];
+    const char *failure = chosen.failure;
+    int number, error = errno;
+    bool is_chosen;
 
     last_fault = 0;
     first = first == 0 ? getpid() : first;
     snprintf(own, sizeof own, "%s%s", getpid() != first ? "child-" : "", call);
     number = count_call(own);
-    if (choice == NULL)
+    if (getenv("FAULT") == NULL)
         note("call %s %d %s\n", own, number, errors);
-    for (; choice != NULL; choice = strchr(choice, ',') == NULL ? NULL : strchr(choice, ',') + 1) {
-        if (sscanf(choice, "%31s %d %31[^,]", name, &wanted, failure) != 3 || strcmp(name, own) != 0)
-            continue;
-        end = strstr(failure, "-");
-        forever = end != NULL;
-        if (forever ? number < wanted : number != wanted)
-            continue;
-        if (strncmp(failure, "^DEED", 5) != 0)
-            break;
-        if (system(getenv("DEED")) != 0)
-            abort();
-    }
+    is_chosen = choose(own, number, &chosen);
     errno = error;
-    if (choice == NULL || (forever && strcmp(end, "-while") == 0 && milliseconds_since(&while_began) >= 500))
+    if (!is_chosen)
         return 0;
-    if (forever) {
-        *end = '\0';
+    if (chosen.forever)
         count_wait();
-    }
 
     if (failure[0] == '^') { /* this may be where signals are blocked: then the call is made before it comes */
         note("failed without text\n");
         kill(getpid(), strcmp(failure, "^KILL") == 0 ? SIGKILL : SIGTERM);
         return 0;
     }
-    end = failure + strspn(failure, "+!?");
-    last_fault = error = error_number(end);
+    failure += strspn(failure, "+!?");
+    last_fault = error = error_number(failure);
     if (error == 0)
         abort();
     if (error == EAGAIN && strstr(call, "-socket") != NULL)
         nanosleep(&tick, NULL);
     errno = error == FAILURE ? 0 : error == TIMEOUT ? ETIMEDOUT : error == EAI_SYSTEM ? EMFILE : error;
-    if (number == wanted && (error == SHORT || error == NOTHING || error == FAILURE))
+    if (number == chosen.from && (error == SHORT || error == NOTHING || error == FAILURE))
         note("failed without text\n");
-    else if (number == wanted)
-        note("failed text %s\n", error == TIMEOUT || (forever && error == EAGAIN) ? strerror(ETIMEDOUT) :
-             error_text(end));
+    else if (number == chosen.from)
+        note("failed text %s\n", error == TIMEOUT || (chosen.forever && error == EAGAIN) ? strerror(ETIMEDOUT) :
+             error_text(failure));
     return error;
 }
 

@@ -115,7 +115,7 @@ END
 all_arrived() {
     for place in ./*.*/; do
         look "$place"
-        arrived "$(basename "${place%%.[!/]*}")" "${place}file" || return
+        arrived "$(basename "${place%%.[!/]*}")" "${place}file" || return # the name up to its first dot
     done
     is "$(grep -e 'FIN_WAIT1  *waits for' -e 'ESTABLISHED  *waits for' ./*/server.err)" ''
 }
