@@ -29,7 +29,7 @@ server client: common.h tests/.flags
 
 $(TOOLS): tests/tools/tools.h tests/.flags
 
-tests/lesson/claims tests/tools/packets: tests/tools/wire.h
+tests/lesson/claims tests/tools/packets tests/tools/cable: tests/tools/wire.h
 
 tests/tools/peer $(FAULTY): tests/faults/errors.h
 

@@ -13,12 +13,13 @@ set -u
 root=$(cd "${0%/*}/.." && pwd) || exit 1
 server=$root/server client=$root/client
 pair=$root/tests/tools/run_pair peer=$root/tests/tools/peer tamper=$root/tests/tools/tamper
+cable=$root/tests/tools/cable
 server_faults=$root/tests/faults/server-faults client_faults=$root/tests/faults/client-faults
 LONG=${LONG-} SEED=${SEED-$(date +%s)}
 work=$PWD
 thanks='I have recv the data,Thank you'
 FAULT_BOOK=$work/book
-export FAULT_BOOK root server client pair peer tamper server_faults client_faults LONG SEED work thanks
+export FAULT_BOOK root server client pair peer tamper cable server_faults client_faults LONG SEED work thanks
 
 # Prints the names of the sections, but for those that the sed command $1 deletes by what stands behind their brace.
 sections() { sed -n "/^test_/!d; $1; s/() .*//; s/^test_//p" "$root"/tests/sections/*.sh; }

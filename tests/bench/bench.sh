@@ -40,8 +40,7 @@ send() {
         plain) set -- "$peer" listen buffers 1025 send "$file" fin eof @ "$peer" connect PORT buffers 1025 into got ;;
         delay-*)
             file=$2-$b
-            set -- sh -c 'exec $FAR "$@"' sh "$server" -a 10.77.0.2 -b "$b" -p 0 "$file" @ \
-                "$client" -a 10.77.0.2 -b "$b" -p PORT got
+            set -- "$server" -a 10.77.0.1 -b "$b" -p 0 "$file" @ "$client" -a 10.77.0.2 -b "$b" -p PORT got
             ;;
         nc) set -- sh -c 'exec nc -N -l 127.0.0.1 "$0" <large' PORT @ sh -c 'exec nc -d 127.0.0.1 "$0" >got' PORT ;;
         socat) set -- socat -u -b262144 "OPEN:$file" TCP-LISTEN:PORT,bind=127.0.0.1,reuseaddr @ \
@@ -51,7 +50,7 @@ send() {
         cp) set -- cp "$file" got @ true ;; # true never starts
     esac
     set -- "$root/tests/tools/run_pair" p "$@"
-    case $name in delay-*) set -- sh "$root/tests/tools/network.sh" run -d10 "$@" ;; esac
+    case $name in delay-*) set -- "$root/tests/tools/cable" -d 10 "$@" ;; esac
     "$@" 2>errors & # in the background, for wait can be interrupted
     running=$!
     wait $running || status=$?
@@ -115,7 +114,7 @@ plain() {
 
 delay() {
     title 'Speed against -b with a round trip of 20 ms. No more than a window can cross in each.'
-    sh "$root/tests/tools/network.sh" run -d10 true 2>/dev/null || { echo 'skipped: no network namespaces' && return; }
+    why=$("$root/tests/tools/cable" true 2>&1) || { echo "skipped: $why" && return; }
     set --
     for kib in 1 4 16 64 256 1024 0; do # the file is fifty times as large, so that there are many round trips
         case $kib in 1) b=1025 ;; 1024) b=1M ;; 0) b=0 ;; *) b=${kib}K ;; esac

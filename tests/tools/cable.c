@@ -1,30 +1,32 @@
 /*
- * cable.c - a cable between two network namespaces of its own. It can be slow, long, or cut.
+ * cable.c - runs a command beside a network cable that can be slow, long, or cut.
  *
- *     cable [-b BITS] [-d MS] [-x EVENT] [-y MS]       as root, or as the root of a user namespace: see network.sh
+ *     cable [-b BITS] [-d MS] [-x EVENT] [-y MS] COMMAND [ARGUMENT...]
  *
- * BITS cross it in a second in each direction, and every packet is MS late. It is cut just before EVENT, which prints
- * the line "cut", and mended -y MS later. EVENT is a number N, for the N-th packet with data from the far end; fin, for
- * the FIN from there; reply, for the first packet with data from the near end; or alive, for the first keepalive: a
- * packet without data after ten seconds of silence (RFC 9293, 3.8.4).
+ * COMMAND runs in a network namespace of its own. A server there listens on 10.77.0.1, a client connects to 10.77.0.2,
+ * and the cable is between them. BITS cross it in a second in each direction, and every packet is MS late. It is cut
+ * just before EVENT, which makes the file "cut", and mended -y MS later. EVENT is a number N, for the N-th packet with
+ * data from the server; fin, for its FIN; reply, for the first packet with data from the client; or alive, for the
+ * first keepalive: a packet without data after ten seconds of silence (RFC 9293, 3.8.4).
  *
- * The first line printed tells nsenter(1) where the two namespaces are: "/proc/71/fd/3 /proc/71/fd/5". In one is the
- * tun device "near", in the other "far"; what is sent to one comes out of the other. When the first packet comes to a
- * cut cable, standard error says so. SIGTERM ends the program. It exits with 77 where it cannot have all that.
+ * How: 10.77.0.1 is a tun device, and what is sent to 10.77.0.2 comes out of it. The cable exchanges the two addresses,
+ * which changes no checksum, and puts that back. So each end takes the other one for 10.77.0.2. IPv4 only, and of
+ * several connections only the latest.
+ *
+ * Exits with the status of COMMAND, or with 77, and a line that says why, where this cannot be done.
  */
 #include "tools.h"
+
+enum { NOT_HERE = 77 };
 
 #ifndef __linux__
 int main(void)
 {
     fputs("cable: not on this system\n", stderr);
-    return 77;
+    return NOT_HERE;
 }
 #else
-
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
+#include "wire.h"
 
 /* From linux/if_tun.h, which not every C library brings along. */
 #ifndef TUNSETIFF
@@ -32,174 +34,150 @@ int main(void)
 enum { IFF_TUN = 0x0001, IFF_NO_PI = 0x1000 };
 #endif
 
-enum { NOT_HERE = 77, NEAR = 0, FAR = 1, PACKET_MAX = 65536, SECOND = 1000000 };
-
-/* One packet on the cable. */
-struct packet {
-    struct packet *next;
-    int64_t due;                        /* when it arrives, in microseconds */
-    size_t length;
-    unsigned char bytes[];
+enum {
+    GRACE = 3,                          /* seconds for COMMAND to end what it has started */
+    PACKETS = 10000, PACKET_SIZE = 1500,
+    SOURCE = 12, DESTINATION = 16, ADDRESS_SIZE = 4, /* where the addresses are in a packet (RFC 791, 3.1) */
 };
 
-/* The two ends, and what is on its way from there. */
-static struct end {
-    int device, namespace;
-    int64_t busy;                       /* until then the cable is busy with what came from here; in microseconds */
-    struct packet *first, *last;
-} ends[2];
+/* What is on its way from SERVER and from CLIENT. Times are in microseconds. */
+static struct direction {
+    int64_t busy;                       /* so long what was sent before takes up the cable */
+    unsigned long sent, delivered;      /* how many packets */
+    struct packet {
+        int64_t due;                    /* when it arrives */
+        size_t length;
+        unsigned char bytes[PACKET_SIZE];
+    } packets[PACKETS];
+} directions[2];
 
+static int device;
 static double rate;                     /* -b; 0 is as fast as it goes */
-static int64_t late, mending;           /* -d and -y, in microseconds */
+static int64_t late, mending;           /* -d and -y */
 static const char *event = "";          /* -x; empty again when it has happened */
-static int64_t mended;                  /* when the cable will be mended; 0 if never */
-static bool severed;                    /* the cable is cut */
-
-static void leave(int signal_number)
-{
-    (void)signal_number;
-    _exit(0);
-}
+static int64_t cut_until;
 
 /* Ends the program, for lack of WHAT, unless that is there. */
 static void need(bool there, const char *what)
 {
     if (there)
         return;
-    fprintf(stderr, "cable: %s: %s\n", what, strerror(errno));
+    fprintf(stderr, "cable: no %s: %s\n", what, strerror(errno));
     exit(NOT_HERE);
 }
 
-/* Moves this process into a new network namespace and makes device NAME there. */
-static struct end make_end(const char *name)
+/* Makes the device, with a queue from which no burst is lost. */
+static void make_device(void)
 {
     struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI };
-    struct end made = { .busy = 0 };
+    struct sockaddr_in name = local_address(0);
+    int any;
 
-    strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
-    need(unshare(CLONE_NEWNET) == 0, "no network namespace");
-    made.namespace = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    need(made.namespace >= 0, "/proc/self/ns/net");
-    made.device = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-    need(made.device >= 0 && ioctl(made.device, TUNSETIFF, &request) == 0, "/dev/net/tun");
-    return made;
+    need(enter_namespace(), "network namespace");
+    device = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    need(device >= 0 && ioctl(device, TUNSETIFF, &request) == 0, "/dev/net/tun");
+    any = make_socket();
+    name.sin_addr.s_addr = inet_addr("10.77.0.1");
+    memcpy(&request.ifr_addr, &name, sizeof name);
+    must(ioctl(any, SIOCSIFADDR, &request), "address");
+    name.sin_addr.s_addr = inet_addr("10.77.0.2");
+    memcpy(&request.ifr_dstaddr, &name, sizeof name);
+    must(ioctl(any, SIOCSIFDSTADDR, &request), "the other end's address");
+    request.ifr_qlen = PACKETS;
+    must(ioctl(any, SIOCSIFTXQLEN, &request), "queue");
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    must(ioctl(any, SIOCSIFFLAGS, &request), "device");
 }
 
-/* True if the packet of LENGTH bytes at B, of IPv4 or IPv6, that came from FROM at the time NOW is what -x waits for
- * (RFC 791, RFC 8200, RFC 9293, 3.1). */
-static bool is_event(int from, const unsigned char *b, size_t length, int64_t now)
+/* True if SEGMENT, at the time NOW, is what -x waits for. */
+static bool is_event(const struct segment *segment, int64_t now)
 {
-    static int64_t heard;               /* when the packet before this one came */
-    static long packets;                /* with data, from the far end */
-    const bool four = length >= 20 && b[0] >> 4 == 4 && b[9] == 6, six = length >= 40 && b[0] >> 4 == 6 && b[6] == 6;
-    const size_t tcp = four ? (size_t)(b[0] & 15) * 4 : 40;
-
-    if ((!four && !six) || length < tcp + 20)
-        return false;
-    const bool data = length > tcp + (size_t)(b[tcp + 12] >> 4) * 4, fin = (b[tcp + 13] & 1) != 0;
-    const bool silence = heard > 0 && now - heard >= 10L * SECOND;
+    static int64_t heard;               /* when the segment before this one came */
+    static long packets;                /* with data, from the server */
+    const bool silence = heard > 0 && now - heard >= 10000000, data = segment->length > 0;
 
     heard = now;
-    packets += from == FAR && data;
     if (strcmp(event, "alive") == 0)
         return silence && !data;
-    if (strcmp(event, "reply") == 0)
-        return from == NEAR && data;
+    if (segment->side == CLIENT)
+        return data && strcmp(event, "reply") == 0;
     if (strcmp(event, "fin") == 0)
-        return from == FAR && fin;
-    return from == FAR && data && packets == strtol(event, NULL, 10);
+        return (segment->flags & FIN) != 0;
+    return data && ++packets == strtol(event, NULL, 10);
 }
 
-/* Reads a packet from the end FROM and puts it on the cable, unless that is cut. */
-static void take(int from)
+/* Takes a packet out of the device and puts it on the cable, unless that is cut, or full. */
+static void take(void)
 {
-    static unsigned char bytes[PACKET_MAX];
-    static bool told;
-    struct end *end = &ends[from];
-    const ssize_t length = read(end->device, bytes, sizeof bytes);
+    unsigned char bytes[PACKET_SIZE];
+    const size_t length = (size_t)must((int)read(device, bytes, sizeof bytes), "read");
     const int64_t now = microseconds();
+    struct segment segment;
+    struct direction *direction;
     struct packet *packet;
 
-    if (length < 0)
-        die("read");
-    if (is_event(from, bytes, (size_t)length, now)) {
-        severed = true;
-        mended = mending > 0 ? now + mending : 0;
-        event = "";
-        puts("cut");
-    }
-    if (mended > 0 && now >= mended)
-        severed = false;
-    if (severed) {
-        if (!told)
-            fputs("packets were cut off\n", stderr);
-        told = true;
+    if (!look(bytes, length, length, &segment))
         return;
+    if (is_event(&segment, now)) {
+        cut_until = mending > 0 ? now + mending : INT64_MAX;
+        event = "";
+        must(close(open_output("cut")), "close");
     }
-    end->busy = (end->busy > now ? end->busy : now) + (rate > 0 ? (int64_t)((double)length * 8e6 / rate) : 0);
-    packet = malloc(sizeof *packet + (size_t)length);
-    if (packet == NULL)
-        die("malloc");
-    *packet = (struct packet){ .due = end->busy + late, .length = (size_t)length };
-    memcpy(packet->bytes, bytes, packet->length);
-    if (end->first == NULL)
-        end->first = packet;
-    else
-        end->last->next = packet;
-    end->last = packet;
+    direction = &directions[segment.side];
+    if (now < cut_until || direction->sent - direction->delivered == PACKETS)
+        return;
+    direction->busy = (direction->busy > now ? direction->busy : now) +
+                      (rate > 0 ? (int64_t)((double)length * 8e6 / rate) : 0);
+    packet = &direction->packets[direction->sent++ % PACKETS];
+    packet->due = direction->busy + late;
+    packet->length = length;
+    memcpy(packet->bytes, bytes, length);
+    memcpy(packet->bytes + SOURCE, bytes + DESTINATION, ADDRESS_SIZE);
+    memcpy(packet->bytes + DESTINATION, bytes + SOURCE, ADDRESS_SIZE);
 }
 
-/* Delivers what is due of what came from the end FROM. Returns how many microseconds there are until the next, or MOST
- * if that is less. */
-static int64_t deliver(int from, int64_t most)
+/* Delivers what is due in DIRECTION. Returns the microseconds until the next is due, or MOST if that is less. */
+static int64_t deliver(struct direction *direction, int64_t most)
 {
-    struct packet *packet;
-
-    while ((packet = ends[from].first) != NULL) {
+    for (; direction->delivered < direction->sent; direction->delivered++) {
+        const struct packet *packet = &direction->packets[direction->delivered % PACKETS];
         const int64_t left = packet->due - microseconds();
         if (left > 0)
             return left < most ? left : most;
-        if (write(ends[!from].device, packet->bytes, packet->length) < 0 && errno != EIO) /* that: it is not up yet */
-            die("write");
-        ends[from].first = packet->next;
-        free(packet);
+        must((int)write(device, packet->bytes, packet->length), "write");
     }
     return most;
 }
 
 int main(int argc, char *argv[])
 {
-    const int64_t hour = INT64_C(3600) * SECOND;
-    const long own = (long)getpid();
-    int letter;
+    struct pollfd wanted = { .events = POLLIN };
+    int letter, status;
+    pid_t command;
 
-    tool = "cable";
-    while ((letter = getopt(argc, argv, "b:d:x:y:")) != -1)
+    begin("cable");
+    while ((letter = getopt(argc, argv, "+b:d:x:y:")) != -1)
         switch (letter) {
         case 'b': rate = atof(optarg); break;
         case 'd': late = (int64_t)(atof(optarg) * 1000); break;
         case 'x': event = optarg; break;
         case 'y': mending = (int64_t)(atof(optarg) * 1000); break;
-        default: return 2;
+        default: argc = 0;
         }
-    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-    signal(SIGTERM, leave);
-    ends[NEAR] = make_end("near");
-    ends[FAR] = make_end("far");
-    printf("/proc/%ld/fd/%d /proc/%ld/fd/%d\n", own, ends[NEAR].namespace, own, ends[FAR].namespace);
-
-    for (;;) {
-        struct pollfd wanted[] = { { ends[NEAR].device, POLLIN, 0 }, { ends[FAR].device, POLLIN, 0 } };
-        const int64_t left = deliver(FAR, deliver(NEAR, hour));
-        const struct timespec wait = { .tv_sec = (time_t)(left / SECOND), .tv_nsec = (long)(left % SECOND * 1000) };
-        const int ready = ppoll(wanted, 2, &wait, NULL);
-        if (ready < 0 && errno != EINTR)
-            die("ppoll");
-        for (int from = NEAR; from <= FAR && ready > 0; from++)
-            if ((wanted[from].revents & POLLIN) != 0)
-                take(from);
-            else if (wanted[from].revents != 0)
-                die("a device is gone");
+    if (optind >= argc) {
+        fputs("usage: cable [-b BITS] [-d MS] [-x EVENT] [-y MS] COMMAND [ARGUMENT...]\n", stderr);
+        return 2;
     }
+    supervise(0, GRACE);
+    make_device();
+    wanted.fd = device;
+    command = start_program(argv + optind, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
+    while (must(waitpid(command, &status, WNOHANG), "waitpid") == 0) { /* it is looked after every 20 ms, at least */
+        const int64_t left = deliver(&directions[SERVER], deliver(&directions[CLIENT], 20000));
+        const struct timespec wait = { .tv_nsec = (long)(left * 1000) };
+        if (must(ppoll(&wanted, 1, &wait, NULL), "ppoll") > 0)
+            take();
+    }
+    return shell_status(status);
 }
 #endif

@@ -1,5 +1,5 @@
 /*
- * wire.h - sees the TCP segments that cross the loopback interface, for packets.c and claims.c.
+ * wire.h - sees the TCP segments that cross the loopback interface, for packets.c and claims.c. cable.c shows it its own.
  *
  * open_wire goes into a network namespace of its own, where nobody else's connections are (network_namespaces(7),
  * user_namespaces(7)). It opens a packet socket there, whose kernel writes what it sees into a ring of memory, with the
@@ -120,8 +120,7 @@ static inline unsigned scale_in(const unsigned char *at, const unsigned char *en
 }
 
 /* Takes apart the IPv4 packet at P, of which KEPT bytes are there and LENGTH were (RFC 791, 3.1; RFC 9293, 3.1).
- * Returns false if it is no TCP segment between 127.0.0.0/8 and itself, or not of the connection whose begin was seen
- * last. */
+ * Returns false if it is no TCP segment, or not of the connection whose begin was seen last. */
 static inline bool look(const unsigned char *p, size_t kept, size_t length, struct segment *segment)
 {
     size_t ip = kept >= 20 ? (size_t)(p[0] & 15) * 4 : 0, tcp;
@@ -130,7 +129,7 @@ static inline bool look(const unsigned char *p, size_t kept, size_t length, stru
     in_port_t from, to;
     int side;
 
-    if (ip < 20 || p[0] >> 4 != 4 || p[9] != 6 || kept < ip + 20 || p[12] != 127 || p[16] != 127)
+    if (ip < 20 || p[0] >> 4 != 4 || p[9] != 6 || kept < ip + 20)
         return false;
     tcp = (size_t)(t[12] >> 4) * 4;
     if (tcp < 20 || kept < ip + tcp || length < ip + tcp)
