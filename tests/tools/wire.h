@@ -1,5 +1,6 @@
 /*
- * wire.h - sees the TCP segments that cross the loopback interface, for packets.c and claims.c. cable.c shows it its own.
+ * wire.h - sees the TCP segments that cross the loopback interface, for packets.c and claims.c. cable.c shows it those
+ * that cross a cable.
  *
  * open_wire goes into a network namespace of its own, where nobody else's connections are (network_namespaces(7),
  * user_namespaces(7)). It opens a packet socket there, whose kernel writes what it sees into a ring of memory, with the
