@@ -173,6 +173,7 @@ int main(int argc, char *argv[])
     make_device();
     wanted.fd = device;
     command = start_program(argv + optind, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
+    signal(SIGTERM, SIG_IGN); /* COMMAND gets it too, and we end when that has */
     while (must(waitpid(command, &status, WNOHANG), "waitpid") == 0) { /* it is looked after every 20 ms, at least */
         const int64_t left = deliver(&directions[SERVER], deliver(&directions[CLIENT], 20000));
         const struct timespec wait = { .tv_nsec = (long)(left * 1000) };

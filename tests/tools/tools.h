@@ -287,8 +287,9 @@ static inline void supervise(unsigned limit, int grace)
     static const int awaited[] = { SIGHUP, SIGINT, SIGTERM, SIGALRM, SIGCHLD };
     const struct sigaction child = { .sa_handler = wake_sigwait, .sa_flags = SA_NOCLDSTOP };
     sigset_t set, before;
-    int came, status;
     pid_t worker, gone = 0;
+    int came, status;
+    bool left;
     int64_t end;
 
     sigemptyset(&set);
@@ -299,13 +300,16 @@ static inline void supervise(unsigned limit, int grace)
     worker = split();
     if (worker == 0) {
         must(setpgid(0, 0), "setpgid");
-        signal(SIGCHLD, SIG_DFL);
+        for (size_t i = 0; i < ELEMENTS(awaited); i++)
+            signal(awaited[i], SIG_DFL); /* what is pending is not lost in a handler that does nothing */
         must(sigprocmask(SIG_SETMASK, &before, NULL), "sigprocmask");
         return;
     }
     setpgid(worker, worker); /* both do it, whoever comes first; to fail is to be late */
     alarm(limit);
-    sigwait(&set, &came);
+    do
+        sigwait(&set, &came);
+    while (came == SIGCHLD && (gone = must(waitpid(worker, &status, WNOHANG), "waitpid")) == 0); /* not our child */
     if (came == SIGALRM)
         fprintf(stderr, "%s: not done after %u seconds\n", tool, limit);
     if (came != SIGCHLD)
@@ -313,8 +317,9 @@ static inline void supervise(unsigned limit, int grace)
     end = microseconds() + grace * INT64_C(1000000);
     for (; kill(-worker, 0) == 0 && microseconds() < end; pause_for(10000))
         gone = gone == 0 ? must(waitpid(worker, &status, WNOHANG), "waitpid") : gone;
+    left = kill(-worker, SIGKILL) == 0; /* also a worker that does not mind SIGTERM */
     status = gone == 0 ? status_of(worker) : shell_status(status);
-    if (kill(-worker, SIGKILL) == 0 && grace > 0 && came == SIGCHLD) {
+    if (left && grace > 0 && came == SIGCHLD) {
         fprintf(stderr, "%s: a process was left behind\n", tool);
         status = 2;
     }
