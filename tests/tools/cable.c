@@ -19,8 +19,6 @@
  */
 #include "tools.h"
 
-enum { NOT_HERE = 77 };
-
 #ifndef __linux__
 int main(void)
 {

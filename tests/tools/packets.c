@@ -14,8 +14,6 @@
  */
 #include "tools.h"
 
-enum { NOT_HERE = 77 };
-
 #ifndef __linux__
 int main(void)
 {
@@ -53,16 +51,13 @@ static const char *names(unsigned flags, char text[32])
 
 static void print(FILE *file, const struct segment *segment)
 {
-    char clock[16], flags[32];
-    struct tm parts;
+    char clock[32], flags[32];
 
-    if (localtime_r(&segment->time.tv_sec, &parts) == NULL || strftime(clock, sizeof clock, "%H:%M:%S", &parts) == 0)
-        die("the time");
-    if (fprintf(file, "%s.%06ld %s sends %s seq %lu ack %lu length %lu window %lu port %u\n", clock,
-                segment->time.tv_nsec / 1000, segment->side == SERVER ? "server" : "client",
-                names(segment->flags, flags), (unsigned long)segment->seq, (unsigned long)segment->ack,
-                (unsigned long)segment->length, (unsigned long)segment->window,
-                (unsigned)wire.seen.port[SERVER]) < 0)
+    write_clock(clock, &segment->time);
+    if (fprintf(file, "%s %s sends %s seq %lu ack %lu length %lu window %lu port %u\n", clock,
+                segment->side == SERVER ? "server" : "client", names(segment->flags, flags),
+                (unsigned long)segment->seq, (unsigned long)segment->ack, (unsigned long)segment->length,
+                (unsigned long)segment->window, (unsigned)wire.seen.port[SERVER]) < 0)
         die("write");
 }
 

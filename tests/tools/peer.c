@@ -144,13 +144,11 @@ static void receive(long most, long rate, const char *name)
 static void say(const char *what)
 {
     struct timespec now;
-    struct tm parts;
-    char clock[16];
+    char clock[32];
 
-    if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL ||
-        strftime(clock, sizeof clock, "%H:%M:%S", &parts) == 0)
-        die("the time");
-    fprintf(stderr, "%s.%06ld %s %-11s %s\n", clock, now.tv_nsec / 1000, side, "-", what);
+    must(clock_gettime(CLOCK_REALTIME, &now), "clock_gettime");
+    write_clock(clock, &now);
+    fprintf(stderr, "%s %s %-11s %s\n", clock, side, "-", what);
 }
 
 /* Waits until there is the file NAME and TEXT stands in it. Fails if it does not within 150 s: only what is broken

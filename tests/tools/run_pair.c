@@ -20,7 +20,7 @@
 
 #include <sys/resource.h>
 
-enum { LIMIT = 200, GRACE = 30, WORDS_MAX = 64, CANNOT_SEE = 77 };
+enum { LIMIT = 200, GRACE = 30, WORDS_MAX = 64 };
 
 struct command {
     char **words;               /* ends with NULL */
@@ -96,7 +96,7 @@ static void listen_on_free_port(struct command *server)
     start(server);
     while ((state = state_in_table(port, 0)) != LISTEN && port != 0) {
         if (state < 0)
-            exit(CANNOT_SEE);
+            exit(NOT_HERE);
         must(waitid(P_PID, (id_t)server->pid, &info, WEXITED | WNOHANG | WNOWAIT), "waitid");
         if (info.si_pid != 0)
             port = 0;

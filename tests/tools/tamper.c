@@ -10,8 +10,6 @@
  */
 #include "tools.h"
 
-enum { CANNOT = 77 };
-
 #ifdef __linux__
 #define ON_LINUX(function) function
 
@@ -40,7 +38,7 @@ static int set_list(const char *name, const char *attribute)
         return 0;
     if (errno != ENOTSUP)
         die(name);
-    return CANNOT;
+    return NOT_HERE;
 }
 
 static int acl(char **words) { return set_list(words[0], "system.posix_acl_access"); }
@@ -55,7 +53,7 @@ static int as(char **words)
         groups[count++] = (gid_t)atol(group);
     if (setgroups(count, groups) != 0 || setgid(groups[0]) != 0 || setuid((uid_t)atol(words[0])) != 0) {
         perror("tamper: as");
-        return CANNOT;
+        return NOT_HERE;
     }
     become(words + 2, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
 }
@@ -77,7 +75,7 @@ static int noshare(char **words)
     if (prctl(PR_SET_SECCOMP, FILTER, &program) != 0 &&
         (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, FILTER, &program) != 0)) {
         perror("tamper: noshare");
-        return CANNOT;
+        return NOT_HERE;
     }
     become(words, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
 }
@@ -100,7 +98,7 @@ int main(int argc, char *argv[])
     begin("tamper");
     for (size_t i = 0; argc > 1 && i < ELEMENTS(modes); i++)
         if (strcmp(argv[1], modes[i].name) == 0 && argc - 2 >= modes[i].least)
-            return modes[i].function != NULL ? modes[i].function(argv + 2) : CANNOT;
+            return modes[i].function != NULL ? modes[i].function(argv + 2) : NOT_HERE;
     fputs("tamper: what may be asked for stands at the beginning of tests/tools/tamper.c\n", stderr);
     return 2;
 }

@@ -37,6 +37,8 @@
 
 #define ELEMENTS(array) (sizeof (array) / sizeof (array)[0])
 
+enum { NOT_HERE = 77 };                 /* the exit status of a tool that this system does not let do its work */
+
 static const char *tool = "?";          /* the name of this program, for its messages */
 static char workplace[PATH_MAX];        /* the directory that make_workplace made; removed at the end */
 
@@ -85,6 +87,17 @@ static inline void pause_for(int64_t duration)
 
     while (duration > 0 && nanosleep(&left, &left) != 0 && errno == EINTR)
         ;
+}
+
+/* Writes the time of day at WHEN to TEXT, in the form of the trace (-v). */
+static inline void write_clock(char text[32], const struct timespec *when)
+{
+    struct tm parts;
+    size_t length = localtime_r(&when->tv_sec, &parts) == NULL ? 0 : strftime(text, 16, "%H:%M:%S", &parts);
+
+    if (length == 0)
+        die("the time");
+    snprintf(text + length, 32 - length, ".%06ld", when->tv_nsec / 1000);
 }
 
 /* ---- Files --------------------------------------------------------------------------------------------------- */
