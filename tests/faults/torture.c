@@ -338,15 +338,15 @@ static bool torture(const char *text)
     pair[SERVER].fault = pair[CLIENT].fault = "none";
     pair[fault.side].fault = chosen;
 
-    /* One program is to give up, the other one is patient. With -k the server itself waits for ever. */
+    /* One program is to give up soon, and not the other one. With -k the server itself waits for ever. */
     const bool parent = keeps_serving(fault.setup) && fault.side == SERVER && strncmp(fault.call, "child-", 6) != 0;
     const bool forever = fault.failure[0] != '+' && strstr(fault.failure, "-forever") != NULL;
-    const int impatient = parent ? CLIENT : fault.side;
+    const int hurried = parent ? CLIENT : fault.side;
     pair[SERVER].seconds = pair[CLIENT].seconds = AMPLE;
-    pair[impatient].seconds = forever ? 1 : AMPLE;
+    pair[hurried].seconds = forever ? 1 : AMPLE;
     do /* on a busy machine it may have given up before the call came */
         run(fault.setup);
-    while (forever && strstr(pair[fault.side].book, "failed ") == NULL && (pair[impatient].seconds *= 2) < AMPLE);
+    while (forever && strstr(pair[fault.side].book, "failed ") == NULL && (pair[hurried].seconds *= 2) < AMPLE);
     judge(&fault);
     return complaints == 0;
 }

@@ -31,7 +31,7 @@ enum { HOLDS, FAILS, SKIPPED = 77 };    /* the verdict on a claim, and the exit 
 
 enum {
     WATCHDOG_SECONDS = 60,          /* the longest an experiment may take */
-    PATIENCE_MILLISECONDS = 30000,  /* how long to look for what must happen */
+    TIMEOUT_MILLISECONDS = 30000,  /* how long to look for what must happen */
     QUIET_MILLISECONDS = 100,       /* a full buffer in which no space appears for this long is at rest */
     SMALL = 8192,                   /* sizes of buffers to ask for: much data does not fit in the small, */
     LARGE = 128 * 1024,             /* DATA bytes do in the large */
@@ -131,7 +131,7 @@ static void await_reset(int fd) { ready(fd, 0, -1); /* an error is reported unas
 
 /* For what cannot be polled: looks every millisecond, and not for ever. */
 #define AWAIT(condition) \
-    for (int looks = 0; !(condition) && looks < PATIENCE_MILLISECONDS; looks++) \
+    for (int looks = 0; !(condition) && looks < TIMEOUT_MILLISECONDS; looks++) \
         pause_for(1000)
 
 /* Bytes that have arrived and wait in the receive buffer. */
@@ -290,7 +290,7 @@ static struct segment seen(int side, unsigned flags, uint32_t ack)
     struct segment segment;
 
     do
-        if (!next_segment(&segment, PATIENCE_MILLISECONDS))
+        if (!next_segment(&segment, TIMEOUT_MILLISECONDS))
             die("a segment did not come");
     while (wire.seen.port[CLIENT] != here_port || segment.side != side || (segment.flags & flags) == 0 ||
            segment.ack < ack);

@@ -80,7 +80,7 @@ begin_slow() {
     # noqueue is one where nothing tells how long the send queue is.
     while read -r file b step machine; do
         place=$file.$b.$machine
-        begin "$place" env PLACE="$machine" "$server_faults" -v -t "$server_patience" -b "$b" -p 0 "$file" @ \
+        begin "$place" env PLACE="$machine" "$server_faults" -v -t "$server_timeout" -b "$b" -p 0 "$file" @ \
             "$peer" connect PORT buffers 4096 slow $((step / $1)) "$place/file" put "$thanks" close
     done <<'END'
 small 1025 180000 any
@@ -91,7 +91,7 @@ block 4M 500000 noqueue
 huge 4M 4400000 any
 larger 0 2200000 any
 END
-    # The client's patience: a byte, and again.
+    # The timeout of the client: a byte, and again.
     begin abcd.drip "$peer" listen drip $(($1 * 450)) abcd fin get 30 eof @ "$client" -t "$1" -p PORT abcd.drip/file
     # A pipe to send and one to receive into are no business of the other side, and nobody is hurried.
     mkfifo source
@@ -121,7 +121,7 @@ all_arrived() {
 }
 
 # Whoever makes progress is not cut off, however much longer than -t it takes. On a machine that has much else to do a
-# peer may pause for longer than it is told: then all are twice as slow and twice as patient.
+# peer may pause for longer than it is told: then all are twice as slow, and -t is twice as long.
 test_slow() { # early
     printf abcd >abcd
     make_file block 1100000
@@ -132,14 +132,14 @@ test_slow() { # early
     cat large large block >larger
     # A build that cannot see what its kernel still has to send takes a slow reader with large buffers for a dead one.
     shows_all || skip 'slow readers and large buffers: this build does not see what its kernel still has to send'
-    for patience in 2 4 8 16; do
-        server_patience=$patience
-        shows_all || server_patience=100
-        begin_slow $patience
+    for timeout in 2 4 8 16; do
+        server_timeout=$timeout
+        shows_all || server_timeout=100
+        begin_slow $timeout
         wait
         ! all_arrived >/dev/null 2>&1 || break
     done
-    check "all arrive, with -t $patience" all_arrived
+    check "all arrive, with -t $timeout" all_arrived
     check 'an acknowledgement too early: nobody waits for the rest' grep -q ' no end-of-file' small.thanks/server.err
 }
 
