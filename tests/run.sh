@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh - tests the pair. Run by `make test`, and with LONG=1 by `make torture`. README.md beside this file is the map.
 #
-#     sh tests/run.sh                         every section, LANES (4) at a time: many of them mostly wait
+#     sh tests/run.sh                         every section, LANES (5) at a time: many of them mostly wait
 #     sh tests/run.sh wire sources            only these
 #     CHECK='*nc*' sh tests/run.sh wire       only the checks whose names match this pattern of the shell
 #     SEED=7 sh tests/run.sh                  the same sample of the long tests every time; LONG=1 runs all of them
@@ -48,7 +48,7 @@ if [ "${1-}" != -s ]; then
     # Nobody reads standard input, and if it is closed, no section shall find something else there.
     # yash reads its scripts, which are in UTF-8, in the locale that it finds when it begins.
     LC_ALL=C.UTF-8 exec </dev/null \
-        "$root/tests/tools/run_sections" "${LANES-4}" "$limit" "$root/tests/run.sh" "$@"
+        "$root/tests/tools/run_sections" "${LANES-5}" "$limit" "$root/tests/run.sh" "$@"
 fi
 
 section=$2
