@@ -105,9 +105,10 @@ END
     # Who has acknowledged before reading may read on, but keeps the server for a second only.
     begin small.thanks "$server" -v -b 256K -p 0 small @ "$peer" connect PORT buffers 4096 put "$thanks" \
         slow 100000 small.thanks/file close
-    # An address from which no answer comes, in front of one that is good, and of one that is good after a while.
+    # An address from which no answer comes, which gets 5 seconds, in front of one that is good, and of one that is good
+    # after more than 5 seconds more.
     begin abcd.dead "$server" -t 15 -p 0 abcd @ env PLACE=dead=1 "$client_faults" -p PORT abcd.dead/file
-    begin abcd.late "$peer" full late send abcd fin get 30 @ sh -c '(sleep 5; : >late) &
+    begin abcd.late "$peer" full late send abcd fin get 30 @ sh -c '(sleep 11; : >late) &
         PLACE=dead=1 exec "$client_faults" -p $0 abcd.late/file' PORT
 }
 
