@@ -33,7 +33,7 @@ fail() {
 
 # Says so if the pictures are wider than the terminal. If standard output is a pipe to more(1), standard error knows.
 check_width() {
-    columns=$(stty size <&2 2>/dev/null) || return 0
+    columns=$(stty size 3>&2 2>/dev/null <&3) || return 0
     columns=${columns#* }
     [ "$columns" -eq 0 ] || [ "$columns" -ge 80 ] ||
         tell "This terminal has $columns columns; the pictures need 80." ''

@@ -145,7 +145,7 @@ test_demonstration() { # early
     check 'cut off: no error, and no files are left' is "$(cat cut)$(ls -A shown)" 0
     if can 'a narrow terminal (no terminal or no stty)' \
         env TERMINAL_COLUMNS=60 "$peer" terminal sh -c 'stty size <&2'; then
-        (cd "$root" && TERMINAL_COLUMNS=60 "$peer" terminal sh tests/demo/demo.sh transcripts) >show 2>&1
+        (cd "$root" && LC_ALL=C.UTF-8 TERMINAL_COLUMNS=60 "$peer" terminal sh tests/demo/demo.sh transcripts) >show 2>&1
         check 'a narrow terminal' grep -q '^This terminal has 60 columns; the pictures need 80' show
     fi
     set -- unshare --net

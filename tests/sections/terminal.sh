@@ -96,9 +96,11 @@ test_one_line() {
     shows "$shown" "$server" -p 0 "$odd"
     shows "$shown" "$client" -p 1 "$odd/there"
     # Of C1 in UTF-8 the first, the last, and two that are not; bytes that are no part of a character; and letters.
-    shows "$(printf "'\\\\xc2\\\\x80\\\\xc2\\\\x9f\302\240\302/x'")" \
-        "$client" -p 1 "$(printf '\302\200\302\237\302\240\302/x')"
-    shows 'a\x9b31m\x80m\x9f/x' "$client" -p 1 "$(printf 'a\23331m\200m\237/x')"
+    if can 'names that are not UTF-8 (this shell cannot hold them)' test -n "$(printf '\302')"; then
+        shows "$(printf "'\\\\xc2\\\\x80\\\\xc2\\\\x9f\302\240\302/x'")" \
+            "$client" -p 1 "$(printf '\302\200\302\237\302\240\302/x')"
+        shows 'a\x9b31m\x80m\x9f/x' "$client" -p 1 "$(printf 'a\23331m\200m\237/x')"
+    fi
     shows "'ě€𝄞가/x'" "$client" -p 1 'ě€𝄞가/x'
     shows innocent "$client" -p 1 innocent
     cp text "$odd"
@@ -123,4 +125,7 @@ shows() {
 }
 
 # The file $1 has the text $2, and no control byte, of ASCII or of UTF-8, but the ends of its lines.
-plain() { ! grep -qe '[[:cntrl:]]' -e "$(printf '\302[\200-\237]')" "$1" && grep -qF -e "$2" "$1"; }
+plain() {
+    printf '[[:cntrl:]]\n\302[\200-\237]\n' >control
+    ! grep -qf control "$1" && grep -qF -e "$2" "$1"
+}
