@@ -1,5 +1,5 @@
-# helpers.sh - what the sections of run.sh use. Nearly every check needs run or alone, and then check with is, arrived or
-# ended.
+# helpers.sh - what the sections of run.sh use. Nearly every check needs run or alone, and then check with is, arrived
+# or ended.
 #
 # In all of them p is the directory of the run that was looked at last, s the status of its server, and c that of its
 # client. No test may pass because of a file that an earlier one left. So run removes got and p/got, where clients put
@@ -147,7 +147,7 @@ arrived() { both 0 0 && same "$1" "${2-$p/got}"; }
 kept() { is "$c" 1 && said client "$1" && is "$(cat "${2-kept}")" old && clean; }
 
 # What old_file has made is as it was.
-unharmed() { is "$(cat place/kept) $(ls -A place)" 'old kept'; }
+unharmed() { is "$(cat place/kept) $(find place ! -type d)" 'old place/kept'; }
 
 # How often $1 was called, as the file `book` counts it: the number of the last of these calls.
 last_call() { awk -v name="$1" '$1 == "call" && $2 == name { n = $3 } END { print n }' book; }
@@ -218,11 +218,11 @@ sequence() {
     awk -v wanted=" $* " '$1 == "call" && index(wanted, " " $2 " ") && $2 != last { printf "%s ", $2; last = $2 }' book
 }
 
-# The kernel is gVisor, which always says this of itself. It does as Linux does, but for some of TCP.
-on_gvisor() { [ "$(uname -v)" = '#1 SMP Sun Jan 10 15:06:54 PST 2016' ]; }
+# The kernel is not gVisor, which always says this of itself. It does as Linux does, but for some of TCP.
+not_gvisor() { [ "$(uname -v)" != '#1 SMP Sun Jan 10 15:06:54 PST 2016' ]; }
 
 # This build shows what only Linux does, the states of TCP and the lengths of queues: then it must.
-shows_all() { [ "$(uname)" = Linux ] && ! on_gvisor && ! grep -q -e -DPORTABLE "$root/tests/.flags"; }
+shows_all() { [ "$(uname)" = Linux ] && not_gvisor && ! grep -q -e -DPORTABLE "$root/tests/.flags"; }
 
 # The standard descriptors have names here.
 standard_names() {

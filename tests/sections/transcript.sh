@@ -130,9 +130,8 @@ story() {
         s/^FIN_WAIT[12] half/FIN_WAIT1 or 2 half/
         s/  (send queue [0-9]*, receive queue [0-9]*)\$//; /listening on/d; s/ [0-9][0-9.]*/ N/g
         s/FIN_WAIT1 or N/FIN_WAIT1 or 2/; p" p/"$1".err >events
-    if on_gvisor; then
-        skip "the trace of the $1 (gVisor tells other states)"
-    elif shows_all; then
+    can "the trace of the $1 (gVisor tells other states)" not_gvisor || return
+    if shows_all; then
         check "the trace of the $1" diff - events
         check "the trace of the $1: the queues of every connection" is \
             "$(grep -e ' ESTABLISHED ' -e _WAIT p/"$1".err | grep -v 'send queue [0-9]*, receive queue [0-9]*)$')" ''
