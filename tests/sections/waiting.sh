@@ -162,7 +162,7 @@ test_stopped() { # early
     for w in client answer room pipe data end connection; do
         for when in meanwhile afterwards; do
             w=${w%.*}.$when
-            stop="until [ -s $w.pid ]; do sleep 0.05; done; sleep 0.5; kill -STOP \$(cat $w.pid); sleep 5"
+            stop="until [ -s $w.pid ]; do sleep 0.05; done; sleep 0.5; kill -STOP \$(cat $w.pid); sleep 4.5"
             go="kill -CONT \$(cat $w.pid)"
             [ $when = meanwhile ] || stop="$stop; $go; sleep 0.5" go=:
             case $w in
@@ -179,7 +179,7 @@ test_stopped() { # early
                 data*) receives listen send text sh "$stop" send text sh "$go" fin get 30 ;;
                 end*) receives listen send text sh "$stop" fin sh "$go" get 30 ;;
                 connection*) # the client's kernel asks again after a second, and then now and then
-                    [ $when = afterwards ] || stop="${stop%; sleep 5}" go="sleep 5; $go"
+                    [ $when = afterwards ] || stop="${stop%; sleep 4.5}" go="sleep 4.5; $go"
                     sh -c "$stop; : >$w.room" &
                     receives full "$w.room" sh "$go" send text fin get 30
                     ;;
