@@ -230,7 +230,8 @@ END
     # Who may write and search, but not read.
     mkdir box && chmod 733 box
     [ "$(id -u)" = 0 ] || chmod 333 box
-    if can 'a directory that cannot be read (others cannot run our programs)' as_nobody "$client_faults" -h; then
+    if can 'a directory that cannot be read (others cannot come here, or run our programs)' \
+        as_nobody sh -c 'cd "$work" && "$client_faults" -h'; then
         set -- "$tamper" as 65534 65534
         [ "$(id -u)" = 0 ] || set --
         run "$server" -p 0 text @ "$@" env FAULT_BOOK="$work/box/book" \
