@@ -46,6 +46,11 @@ alone() {
     [ $status -lt 256 ] || status=$((status % 128 + 128)) # some shells add more than 128 to the number of a signal
 }
 
+# Somebody who is not root can come here, and run our programs.
+others_can() {
+    can "$1 (others cannot come here, or run our programs)" as_nobody sh -c 'cd "$work" && "$client_faults" -h'
+}
+
 # Runs a command as somebody who is not root: as the user nobody if we are root.
 as_nobody() {
     if [ "$(id -u)" = 0 ]; then

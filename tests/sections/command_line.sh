@@ -82,8 +82,7 @@ END
         "$client" -p 1
     refuses 1 "client: cannot look up '$long': *" "$client" -a $long -p 1
     refuses 1 "server: cannot look up '$long': *" "$server" -a $long -p 0 text
-    if can 'what is not permitted (root may do everything, and nobody cannot run our programs)' \
-        as_nobody "$server" -h; then
+    if others_can 'what is not permitted'; then
         mkdir closed && echo secret >secret && chmod 0 secret && echo kept >kept && chmod 444 kept && chmod 555 closed
         refuses 1 "server: cannot send 'secret': $(why EACCES)" as_nobody "$server" -p 0 secret
         refuses 1 "client: cannot write 'closed/file': *$(why EACCES)" as_nobody "$client" closed/file

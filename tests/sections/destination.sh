@@ -214,7 +214,7 @@ END
         refuses 1 "client: cannot *'place/kept', somebody else's *" env PLACE=foreign "$client_faults" -p 1 place/kept
     done
     chmod 1777 place
-    if [ "$(id -u)" = 0 ] && as_nobody "$client" -h >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && others_can "root's file in a sticky directory"; then
         chmod 755 . && chmod 666 place/kept
         refuses 1 "client: cannot *'place/kept'*client - >FILE*" as_nobody "$client" -p 1 place/kept
     fi
@@ -230,8 +230,7 @@ END
     # Who may write and search, but not read.
     mkdir box && chmod 733 box
     [ "$(id -u)" = 0 ] || chmod 333 box
-    if can 'a directory that cannot be read (others cannot come here, or run our programs)' \
-        as_nobody sh -c 'cd "$work" && "$client_faults" -h'; then
+    if others_can 'a directory that cannot be read'; then
         set -- "$tamper" as 65534 65534
         [ "$(id -u)" = 0 ] || set --
         run "$server" -p 0 text @ "$@" env FAULT_BOOK="$work/box/book" \
