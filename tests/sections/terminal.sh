@@ -53,6 +53,7 @@ END
 
 # After Ctrl-S the terminal takes nothing, and the transfer goes on. The peer only lets the terminal go on after that.
 test_terminal() { # early
+    can 'all of it (no terminals here)' "$peer" terminal true || return
     can 'all of it (gVisor has no Ctrl-S)' not_gvisor || return
     make_file random 9000000
     rm -f keys.*
