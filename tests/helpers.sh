@@ -7,6 +7,7 @@
 #
 # What stands in single quotes is often for an inner shell: there $0 is the first word behind it, mostly PORT, and the
 # names that run.sh exports can be used.
+# shellcheck shell=sh disable=SC2016,SC2034,SC2154 # what run.sh sets, and what the sections use
 
 passed=0 failed=0 skipped=0 p=p last=''
 newline='

@@ -8,6 +8,7 @@
 #
 # A section is a function test_NAME in any file of the folder sections. tests/tools/run_sections runs this file again
 # for each of them, as `run.sh -s NAME` in an empty directory, and tells how it ended.
+# shellcheck disable=SC2154 # the helpers count
 set -u
 
 root=$(cd "${0%/*}/.." && pwd) || exit 1

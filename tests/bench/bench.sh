@@ -32,6 +32,7 @@ make_file() {
 
 # Sends the file $2 in the way that $1 names, adds what it took to figures, and compares the copy. If another program
 # than ours fails, the run goes on.
+# shellcheck disable=SC2016 # what stands in single quotes is for the inner shell
 send() {
     name=$1 file=$2 status=0 b=${1#*-}
     case $name in

@@ -12,6 +12,7 @@
 # tests/tools/packets sees the packets. Where it may not, a line says so, and the pictures show the traces alone. The
 # client of the first two waits a second before it acknowledges (-d 1), so that you can see the server wait. The plain
 # programs are tests/tools/peer.
+# shellcheck disable=SC2016 # what stands in single quotes is for another shell
 set -u
 
 # Everything is run in a directory of its own, in which the programs have short names, whatever the paths are.
@@ -33,6 +34,7 @@ fail() {
 
 # Says so if the pictures are wider than the terminal. If standard output is a pipe to more(1), standard error knows.
 check_width() {
+    # In this order, a shell that finds standard error not readable says so to nobody.
     columns=$(stty size 3>&2 2>/dev/null <&3) || return 0
     columns=${columns#* }
     [ "$columns" -eq 0 ] || [ "$columns" -ge 80 ] ||

@@ -31,7 +31,7 @@ enum { HOLDS, FAILS, SKIPPED = 77 };    /* the verdict on a claim, and the exit 
 
 enum {
     WATCHDOG_SECONDS = 60,          /* the longest an experiment may take */
-    TIMEOUT_MILLISECONDS = 30000,  /* how long to look for what must happen */
+    TIMEOUT_MILLISECONDS = 30000,   /* how long to look for what must happen */
     QUIET_MILLISECONDS = 100,       /* a full buffer in which no space appears for this long is at rest */
     SMALL = 8192,                   /* sizes of buffers to ask for: much data does not fit in the small, */
     LARGE = 128 * 1024,             /* DATA bytes do in the large */

@@ -100,8 +100,10 @@ test_kernels() {
             env PLACE=$place "$client_faults" -p PORT p/got
     done
     # A listener that blocks would wait for the next client.
-    run env PLACE=gone "$server_faults" -t 2 -p 0 text @ "$peer" connect PORT close
-    check 'a client that has gone before it is accepted' ended 1 0 server '*: no client came: *(-t 2)'
+    if can 'a client that has gone before it is accepted (gVisor does not hand on SO_LINGER)' not_gvisor; then
+        run env PLACE=gone "$server_faults" -t 2 -p 0 text @ sh -c '! "$peer" connect $0 eof' PORT
+        check 'a client that has gone before it is accepted' ended 1 0 server '*: no client came: *(-t 2)'
+    fi
 
     # Where a file cannot be flushed, its file system is, whatever the name by which it was opened.
     for error in EINVAL EBADF ENOTSUP ENOSYS; do
@@ -143,7 +145,7 @@ test_slow_disk() {
     slow_disk 1000000 '' 2000000
     slow_disk 1000000 cache=34000000 10000000
     slow_disk 100000000 '' 200000000
-    check 'a fast disk is not flushed all the time' less "$(wc -l <flushes)" 60 # of the 260 steps of 256 KiB
+    check 'a fast disk is not flushed all the time' less "$(wc -l <flushes)" 20 # of 260 steps of 256 KiB
 }
 
 # Every call that may fail is made to fail, and before every call the programs are ended by a signal.

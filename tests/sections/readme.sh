@@ -5,6 +5,7 @@
 # copy of the tree and in a network namespace of their own, where port 8080 is free. A piece that starts a server waits
 # for the next one that starts a client, as two terminals would. make builds nothing in there, and of make test, make
 # torture, make bench and make clean it is only made sure that make knows them.
+# shellcheck disable=SC2034 # what helpers.sh shows if a check fails
 
 # Cuts the README $1 into the files piece.NNN.sh, piece.NNN.text and, for commands in sentences, piece.NNN.inline.
 # Leaves the sentences in the file prose.

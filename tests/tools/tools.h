@@ -115,8 +115,8 @@ static inline void remove_tree(const char *path)
     nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Makes a directory under TMPDIR or /tmp, puts its name into workplace and goes there. supervise
- * removes it. */
+/* Makes a directory under TMPDIR or /tmp, puts its name into workplace and goes there. supervise removes
+ * it. */
 static inline void make_workplace(void)
 {
     const char *parent = getenv("TMPDIR");
